@@ -1,0 +1,1 @@
+"""The model floor: torch only."""
