@@ -1,0 +1,1 @@
+"""The wire floor: messages, codec and dispatch; no torch."""

@@ -1,0 +1,407 @@
+"""What the page may say, checked field by field: nothing it sends is trusted.
+
+The other side of this contract is ``js/src/wire/types.ts``.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any, Literal, TypeAlias
+
+from nnwidget.errors import MessageError, NNWidgetError
+
+PROTOCOL = 1
+MAX_EDITS = 256
+_MAX_INT = 2**31 - 1
+_MAX_TEXT = 4096
+
+
+@dataclass(frozen=True, slots=True)
+class PageEdit:
+    """One edit as the page knows it; ``channel`` None means the whole layer."""
+
+    layer: str
+    op: Literal["scale", "mean", "zero", "clamp", "only"]
+    channel: int | None = None
+    factor: float = 1.0
+    min: float | None = None
+    max: float | None = None
+
+    def to_json(self) -> dict[str, Any]:
+        """Return the edit as the page writes it."""
+        found: dict[str, Any] = {"layer": self.layer, "op": self.op, "channel": self.channel}
+        if self.op == "scale":
+            found["factor"] = self.factor
+        if self.op == "clamp":
+            found |= {"min": self.min, "max": self.max}
+        return found
+
+
+@dataclass(frozen=True, slots=True)
+class Look:
+    """Everything one click asks for: the maps of a layer, one channel in full, the prediction."""
+
+    layer: str
+    input: int = 0
+    call: int = 0
+    output: str | None = None
+    edge: int = 96
+    channel: int | None = None
+    edits: tuple[PageEdit, ...] = ()
+    want: frozenset[str] = frozenset({"maps", "prediction"})
+
+
+@dataclass(frozen=True, slots=True)
+class FiltersOf:
+    """The weights of one layer as pictures."""
+
+    layer: str
+    mode: Literal["auto", "norm"] | int = "auto"
+    edge: int = 96
+
+
+@dataclass(frozen=True, slots=True)
+class ValueAt:
+    """The exact value under the pointer."""
+
+    look: Look
+    channel: int
+    row: int
+    column: int
+
+
+@dataclass(frozen=True, slots=True)
+class Inputs:
+    """The pinned inputs as thumbnails."""
+
+    edge: int = 96
+
+
+@dataclass(frozen=True, slots=True)
+class Code:
+    """The edits as Python."""
+
+    edits: tuple[PageEdit, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Durable:
+    """New values for some of the traits."""
+
+    values: Mapping[str, Any] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class Charts:
+    """All that the panel of a training shows, from now on with this number of each step."""
+
+    scalar: str = "loss"
+
+
+@dataclass(frozen=True, slots=True)
+class Control:
+    """What a person does to a training."""
+
+    action: Literal["pause", "resume", "step", "stop"]
+
+
+@dataclass(frozen=True, slots=True)
+class Rate:
+    """A new learning rate for one parameter group."""
+
+    group: int
+    value: float
+
+
+@dataclass(frozen=True, slots=True)
+class Nothing:
+    """No parameters: ``layers`` and ``ping``."""
+
+
+Params: TypeAlias = Look | FiltersOf | ValueAt | Inputs | Code | Durable | Charts | Control | Rate | Nothing
+
+
+@dataclass(frozen=True, slots=True)
+class Hello:
+    """A page wants to talk; ``control`` says that it can use the control channel."""
+
+    client: str
+    control: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Request:
+    """A question that gets exactly one response."""
+
+    client: str
+    id: int
+    method: str
+    params: Params
+
+
+@dataclass(frozen=True, slots=True)
+class Cancel:
+    """The answer to this question is no longer wanted."""
+
+    client: str
+    id: int
+
+
+@dataclass(frozen=True, slots=True)
+class Ack:
+    """A pushed look has been painted."""
+
+    client: str
+    seq: int
+
+
+@dataclass(frozen=True, slots=True)
+class Watch:
+    """What this page shows now; None: nothing to follow."""
+
+    client: str
+    look: Look | None
+
+
+@dataclass(frozen=True, slots=True)
+class Bye:
+    """A page is gone."""
+
+    client: str
+
+
+Message: TypeAlias = Hello | Request | Cancel | Ack | Watch | Bye
+
+
+def _mapping(value: object, what: str) -> Mapping[str, Any]:
+    if not isinstance(value, Mapping) or not all(isinstance(key, str) for key in value):
+        raise MessageError(f"{what} is not an object.", argument=what)
+    return value
+
+
+def _text(source: Mapping[str, Any], key: str) -> str:
+    value = source.get(key)
+    if not isinstance(value, str) or len(value) > _MAX_TEXT:
+        raise MessageError(f"'{key}' is not a text of at most {_MAX_TEXT} characters.", argument=key)
+    return value
+
+
+def _integer(
+    source: Mapping[str, Any], key: str, low: int = 0, high: int = _MAX_INT, default: int | None = None
+) -> int:
+    value = source.get(key, default)
+    if isinstance(value, bool) or not isinstance(value, int) or not low <= value <= high:
+        raise MessageError(f"'{key}' is not a whole number from {low} to {high}.", argument=key)
+    return value
+
+
+def _number(source: Mapping[str, Any], key: str) -> float:
+    value = source.get(key)
+    if isinstance(value, bool) or not isinstance(value, int | float) or abs(value) > 1e30 or math.isnan(value):
+        raise MessageError(f"'{key}' is not a finite number.", argument=key)
+    return float(value)
+
+
+def _optional(read: Callable[..., Any], source: Mapping[str, Any], key: str) -> Any:
+    return None if source.get(key) is None else read(source, key)
+
+
+def _edit(value: object) -> PageEdit:
+    source = _mapping(value, "edit")
+    op = source.get("op")
+    layer, channel = _text(source, "layer"), _optional(_integer, source, "channel")
+    if op == "scale":
+        return PageEdit(layer, "scale", channel, factor=_number(source, "factor"))
+    if op == "clamp":
+        low, high = _optional(_number, source, "min"), _optional(_number, source, "max")
+        if low is None and high is None:
+            raise MessageError("A limit needs a smallest or a largest value.", layer=layer, argument="min")
+        if low is not None and high is not None and low > high:
+            raise MessageError(f"The limit {low:g} to {high:g} is empty.", layer=layer, argument="min")
+        return PageEdit(layer, "clamp", channel, min=low, max=high)
+    if op == "mean" or op == "zero" or op == "only":
+        if op == "only" and channel is None:
+            raise MessageError("'only this' needs a channel.", layer=layer, argument="channel")
+        return PageEdit(layer, op, channel)
+    raise MessageError(f"There is no edit {op!r:.40}.", layer=layer, argument="op")
+
+
+def parse_edits(value: object) -> tuple[PageEdit, ...]:
+    """Check a list of edits."""
+    if isinstance(value, str | bytes) or not isinstance(value, Sequence) or len(value) > MAX_EDITS:
+        raise MessageError(f"'edits' is not a list of at most {MAX_EDITS}.", argument="edits")
+    return tuple(_edit(item) for item in value)
+
+
+def _look(value: object) -> Look:
+    source = _mapping(value, "params")
+    want = source.get("want", ["maps", "prediction"])
+    if not isinstance(want, Sequence) or not all(
+        isinstance(w, str) and w in ("maps", "channel", "prediction") for w in want
+    ):
+        raise MessageError("'want' names something that cannot be looked at.", argument="want")
+    return Look(
+        layer=_text(source, "layer"),
+        input=_integer(source, "input", default=0),
+        call=_integer(source, "call", default=0),
+        output=_optional(_text, source, "output"),
+        edge=_integer(source, "edge", 4, 2048, default=96),
+        channel=_optional(_integer, source, "channel"),
+        edits=parse_edits(source.get("edits", ())),
+        want=frozenset(want),
+    )
+
+
+def _filters(value: object) -> FiltersOf:
+    source = _mapping(value, "params")
+    mode = source.get("mode", "auto")
+    if mode not in ("auto", "norm"):
+        mode = _integer(source, "mode")
+    return FiltersOf(_text(source, "layer"), mode, _integer(source, "edge", 4, 2048, default=96))
+
+
+def _value(value: object) -> ValueAt:
+    source = _mapping(value, "params")
+    return ValueAt(_look(source), _integer(source, "channel"), _integer(source, "row"), _integer(source, "column"))
+
+
+def _names(value: object) -> list[str]:
+    if not isinstance(value, Sequence) or isinstance(value, str | bytes) or len(value) > 64:
+        raise MessageError("'selected' is not a list of layer names.", argument="selected")
+    return [_text({"selected": name}, "selected") for name in value]
+
+
+def _choice(*allowed: str) -> Callable[[object], str]:
+    def read(value: object) -> str:
+        if not isinstance(value, str) or value not in allowed:
+            raise MessageError(f"{value!r:.40} is none of {', '.join(allowed)}.")
+        return value
+
+    return read
+
+
+def _whole(low: int) -> Callable[[object], int]:
+    return lambda value: _integer({"value": value}, "value", low)
+
+
+COLORMAPS = ("auto", "viridis", "magma", "cividis", "greys", "diverging")
+_DURABLE: Mapping[str, Callable[[object], Any]] = {
+    "selected": _names,
+    "input": _whole(0),
+    "channel": _whole(-1),
+    "call": _whole(0),
+    "output": lambda value: _text({"output": value}, "output"),
+    "view": _choice("maps", "filters"),
+    "colormap": _choice(*COLORMAPS),
+    "scaling": _choice("layer", "channel", "symmetric"),
+    "edits": parse_edits,
+}
+
+
+def _durable(value: object) -> Durable:
+    source = _mapping(value, "params")
+    unknown = sorted(set(source) - set(_DURABLE))
+    if unknown:
+        raise MessageError(f"'{unknown[0]:.40}' cannot be set from the page.", argument="params")
+    return Durable({key: _DURABLE[key](item) for key, item in source.items()})
+
+
+_action = _choice("pause", "resume", "step", "stop")
+
+
+def _control(value: object) -> Control:
+    return Control(_action(_mapping(value, "params").get("action")))  # type: ignore[arg-type]  # one of the four
+
+
+def _rate(value: object) -> Rate:
+    source = _mapping(value, "params")
+    rate = _number(source, "value")
+    if rate < 0:
+        raise MessageError("A learning rate is not negative.", argument="value")
+    return Rate(_integer(source, "group"), rate)
+
+
+_METHODS: Mapping[str, Callable[[object], Params]] = {
+    "layers": lambda value: Nothing(),
+    "ping": lambda value: Nothing(),
+    "inputs": lambda value: Inputs(_integer(_mapping(value, "params"), "edge", 4, 1024, default=96)),
+    "look": _look,
+    "filters": _filters,
+    "value": _value,
+    "code": lambda value: Code(parse_edits(_mapping(value, "params").get("edits", ()))),
+    "set": _durable,
+    "charts": lambda value: Charts(_text({"scalar": "loss", **_mapping(value, "params")}, "scalar")),
+    "control": _control,
+    "rate": _rate,
+}
+
+
+def parse(content: object) -> Message:
+    """Check one message from the page.
+
+    Parameters
+    ----------
+    content : object
+        Whatever arrived; untrusted.
+
+    Returns
+    -------
+    Message
+
+    Raises
+    ------
+    MessageError
+        It is malformed; the message says which field and why.
+
+    Examples
+    --------
+    >>> parse({"k": "hello", "v": 1, "client": "a"})
+    Hello(client='a', control=False)
+    """
+    source = _mapping(content, "message")
+    client = _text(source, "client")
+    kind = source.get("k")
+    if kind in ("hello", "request") and source.get("v") != PROTOCOL:
+        raise MessageError(
+            f"The page speaks protocol {source.get('v')!r:.20}, the kernel {PROTOCOL}.",
+            remedy="Reload the page and restart the kernel, so that both use one version of nnwidget.",
+        )
+    if kind == "hello":
+        return Hello(client, source.get("control") is True)
+    if kind == "request":
+        number, method = _integer(source, "id", high=2**53), _text(source, "method")
+        read = _METHODS.get(method)
+        if read is None:
+            raise MessageError(f"There is no method {method!r:.40}.", argument="method")
+        return Request(client, number, method, read(source.get("params", {})))
+    if kind == "cancel":
+        return Cancel(client, _integer(source, "id", high=2**53))
+    if kind == "ack":
+        return Ack(client, _integer(source, "seq"))
+    if kind == "watch":
+        return Watch(client, _optional(lambda s, key: _look(s[key]), source, "params"))
+    if kind == "bye":
+        return Bye(client)
+    raise MessageError(f"There is no message of kind {kind!r:.40}.", argument="k")
+
+
+def error_json(error: BaseException) -> dict[str, Any]:
+    """Turn an exception into data for the page.
+
+    Examples
+    --------
+    >>> error_json(MessageError("No.", argument="k"))["message"]
+    'No.'
+    """
+    if isinstance(error, NNWidgetError):
+        return {
+            "type": type(error).__name__,
+            "message": error.message,
+            "layer": error.layer,
+            "argument": error.argument,
+            "remedy": error.remedy,
+        }
+    text = f"{type(error).__name__}: {error}"
+    return {"type": type(error).__name__, "message": text[:2000], "layer": None, "argument": None, "remedy": None}
