@@ -1,0 +1,103 @@
+"""The batch of the step under way, kept so that a step that went wrong can be run again as it was."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from nnwidget.model.probe import probing
+from nnwidget.training.bare_hook import BareHook
+from nnwidget.training.gauges import batch_size
+
+
+@dataclass(slots=True)
+class Batch:
+    """One forward of the root: its arguments, and the random and autocast state it began with.
+
+    ``number`` counts the training forwards of the loop from 1.
+    """
+
+    args: tuple[Any, ...]
+    kwargs: dict[str, Any]
+    number: int
+    random: Tensor
+    autocast: Mapping[str, torch.dtype] = field(default_factory=dict)
+    loss: nn.Module | None = None
+    loss_args: tuple[Any, ...] = ()
+    cuda: Tensor | None = None
+
+
+class BatchKeeper:
+    """Holds on to what the root was last called with, until the step has proved sound.
+
+    Only references: the tensors are the loop's own, and are let go at each :meth:`release`.
+    """
+
+    def __init__(self, model: nn.Module) -> None:
+        self._model: nn.Module | None = model
+        self._hook: Any = None
+        self._held = False
+        self._cuda = any(p.is_cuda for p in model.parameters())
+        self._kinds = ("cpu", "cuda") if self._cuda else ("cpu",)
+        self.last: Batch | None = None
+        self.number = 0
+        self._within = self._each = self.samples = 0
+
+    def listen(self, on: bool) -> None:
+        """Keep batches from the next forward on, or no more."""
+        if on == (self._hook is not None) or self._model is None or isinstance(self._model, torch.jit.ScriptModule):
+            return
+        if on:
+            hook = BareHook(self, BatchKeeper._called)
+            self._hook = self._model.register_forward_pre_hook(hook, with_kwargs=True)
+        else:
+            self._hook.remove()
+            self._hook = None
+
+    def heard(self, module: nn.Module | None, args: tuple[Any, ...]) -> None:
+        """Note the loss module and what it was given."""
+        if self.last is not None and not self._held:
+            self.last.loss, self.last.loss_args = module, args
+
+    def hold(self) -> None:
+        """Keep this batch, whatever else the step calls the root with: its loss is not finite."""
+        self._held = True
+
+    def release(self) -> None:
+        """Let go of the batch."""
+        self.last, self._held = None, False
+        self._each, self._within = self._within, 0
+        self.samples = 0
+
+    def slept(self, steps: int) -> None:
+        """Count the batches of steps that nobody listened to: as many each as in the last one that was heard."""
+        self.number += steps * self._each
+
+    def close(self) -> None:
+        """Let go of everything."""
+        self.listen(False)
+        self.release()
+
+    def let_go(self) -> None:
+        """Keep no module, for good."""
+        self.close()
+        self._model = None
+
+    def _called(self, module: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any] | None = None) -> None:
+        if kwargs is None:
+            # Taken off by a hook before it in this very call: torch then forgets that it wants keywords.
+            return
+        if not torch.is_grad_enabled() or torch._C._current_graph_task_id() != -1 or probing():
+            return
+        self.number += 1
+        self._within += 1
+        self.samples += batch_size(args, kwargs)
+        if self._held:
+            return
+        autocast = {kind: torch.get_autocast_dtype(kind) for kind in self._kinds if torch.is_autocast_enabled(kind)}
+        cuda = torch.cuda.get_rng_state() if self._cuda else None
+        self.last = Batch(args, kwargs, self.number, torch.default_generator.get_state(), autocast, cuda=cuda)

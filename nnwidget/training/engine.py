@@ -1,0 +1,559 @@
+"""The engine of a watched training: what happens at each boundary, in order, and never at the user's expense."""
+
+from __future__ import annotations
+
+import contextlib
+import logging
+import math
+import os
+import threading
+import time
+import weakref
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any, Literal
+
+import torch
+from torch import Tensor, nn
+from torch.optim.optimizer import Optimizer
+
+from nnwidget.errors import InputError
+from nnwidget.training.flight import FlightRecorder
+from nnwidget.training.forward_gate import ForwardGate
+from nnwidget.training.gate import Gate, StopTraining
+from nnwidget.training.gauges import Gauges
+from nnwidget.training.governor import LEVELS, SNAPSHOTS_SHARE, Governor
+from nnwidget.training.history import History
+from nnwidget.training.layer_set import Watched
+from nnwidget.training.losses import LossFinder, scalar
+from nnwidget.training.parameters import total_norm
+from nnwidget.training.pulse import Pulse
+from nnwidget.training.rows import Rows
+from nnwidget.training.sample import Sampler
+from nnwidget.training.scaler import Scaling
+from nnwidget.training.snapshots import Snapshots
+from nnwidget.training.steps import Steps
+from nnwidget.training.wrapping import compiled_graphs
+from nnwidget.types import Event, Finding
+
+log = logging.getLogger("nnwidget")
+
+_FLUSH = 0.1  # seconds between two deliveries to the history
+_SKIPPED = "The gradient scaler skipped this step: a gradient was not finite."
+_PATIENCE = 1.0  # seconds to wait for a loop in another thread to take the hooks off itself
+
+
+class Engine:
+    """Joins one training loop and records it.
+
+    Parameters
+    ----------
+    model : nn.Module
+        What the loop calls.
+    optimizers : sequence of Optimizer
+        Those the user named; may be empty.
+    history : History
+        Where records go.
+    watched : sequence of Watched
+        The layers; see :func:`nnwidget.training.layer_set.layer_set`.
+    scaler : GradScaler, optional
+        As the loop uses it.
+    budget, every
+        See :class:`nnwidget.training.governor.Governor`.
+    start_step : int
+        The number of the step before the first.
+    tensors : int
+        Bytes for full tensors of the last recorded steps.
+    """
+
+    def __init__(
+        self,
+        model: nn.Module,
+        optimizers: Sequence[Optimizer],
+        history: History,
+        watched: Sequence[Watched],
+        *,
+        scaler: Any = None,
+        budget: float | None = 0.02,
+        every: int | Literal["auto"] = "auto",
+        start_step: int = 0,
+        tensors: int = 0,
+    ) -> None:
+        self._model = weakref.ref(model)
+        self._pid = os.getpid()
+        self.history = history
+        self.gate = Gate()
+        self.governor = Governor(budget, every, start_step)
+        self.thread: int | None = None
+        self.error = ""
+        self.closed = False
+        self._broken = False
+        self._optimizers: list[weakref.ref[Optimizer]] = [weakref.ref(optimizer) for optimizer in optimizers]
+        # Called many times a second while a loop waits, and after each step with (step, recorded).
+        self.meanwhile: Callable[[], None] | None = None
+        self.listener: Callable[[int, bool], None] | None = None
+        self.pulse = Pulse()
+        self._start = self._step_at = start_step
+        self._looking = True
+        self._scaling = Scaling(scaler)
+        self._gauges = Gauges(model)
+        self._skipping = self._in_forward = False
+        self._norm: float | Tensor | None = None
+        # Of a sharded model it is the norm of what this rank holds.
+        self.norm_name = "total_grad_norm"
+        self.snapshots: Snapshots | None = None
+        self._asleep = 0
+        self._graphs: int | None = compiled_graphs()
+        self._others = self._cleared = self._said_cleared = False
+        self._inside = 0.0
+        self._out = self._flushed = time.perf_counter()
+        self._forwards = ForwardGate(self.gate, self._is_loop, self._hold)
+        self._unmet = False
+        self._gone = threading.Event()
+        self.findings: list[Finding] = []
+        self.losses = LossFinder(model, self._heard)
+        self.flight = FlightRecorder(model, watched, history, tensors, self._found)
+        self.flight.catch_up = self.flush
+        self._rows = Rows(history, self.flight.arrived)
+        self.sampler = Sampler(model, watched, history, self._layer_failed, self.flight.recorded)
+        self.steps = Steps(model, optimizers, before=self._before, after=self._after, count=start_step)
+        self.steps.others = self._others_stepped
+        self.steps.heed_others(True)
+        self.sampler.on_scaled = self._scaled
+        self._scaling.watch(model, lambda: self.step, self._live_optimizers, self._skipped)
+        self.gate.on_shut = self._press
+        self._prepare()
+
+    @property
+    def step(self) -> int:
+        """The number of the last step that ended."""
+        return self.steps.count
+
+    def take_snapshots(self, snapshots: Snapshots) -> None:
+        """Run pinned inputs at boundaries from now on, within their part of the budget."""
+        self.snapshots = snapshots
+        self.governor.reserved = SNAPSHOTS_SHARE
+
+    def log(self, step: int | None, values: Mapping[str, Any]) -> None:
+        """Take in what the user logs: scalars, 0-d tensors, images."""
+        at = self.step + 1 if step is None else step
+        for name, value in values.items():
+            if getattr(value, "ndim", 0) >= 2:
+                self.history.add_image(at, name, _picture(value))
+                continue
+            number = _number(name, value)
+            if name == "loss" and step is None:
+                self._log_loss(at, number)
+            else:
+                self.history.log(at, name, float(number))
+
+    def _log_loss(self, step: int, value: float | Tensor) -> None:
+        if self._asleep and self._asleep != step:
+            self._deliver_asleep()
+        self.losses.log(value)
+        if self._looking:
+            return
+        self._asleep = step
+        if isinstance(value, float) and not math.isfinite(value):
+            self.flight.about_to_step(step, [value], None)
+
+    def _deliver_asleep(self) -> None:
+        """Keep what was logged in a step that nothing else is known of."""
+        step, self._asleep = self._asleep, 0
+        value = self.losses.now.take()
+        if value is not None:
+            self._rows.add(step, {"loss": value})
+
+    def event(self, kind: str, text: str, **data: Any) -> None:
+        """Note something that happened."""
+        self.history.add_event(Event(self.step, time.time(), kind, text, data))
+
+    def flush(self, *, wait: bool = False) -> None:
+        """Hand the history everything that has arrived."""
+        if self._broken:
+            return
+        self._flushed = time.perf_counter()
+        try:
+            self._rows.deliver(wait=wait)
+            self.sampler.deliver(wait=wait)
+        except Exception as error:  # a history that fails is no reason to fail the loop
+            self._failed(error)
+
+    def close(self) -> None:
+        """Remove every hook and hand over what is left; calling it again changes nothing."""
+        if self.closed:
+            return
+        self.closed = True
+        self._forwards.leave, self.steps.pressing = self._remove, True
+        if self._runs_elsewhere():
+            # Torch may be walking over the hooks there: the loop takes them off itself, at a moment that is safe.
+            self._forwards.attach(self._model())
+        self.gate.resume()
+        until = time.monotonic() + _PATIENCE
+        while self._runs_elsewhere() and time.monotonic() < until and not self._gone.wait(0.01):
+            pass
+        if not self._runs_elsewhere():
+            self._remove()
+        if os.getpid() == self._pid:
+            if self._asleep:
+                self._deliver_asleep()
+            self.flush(wait=True)
+        self.meanwhile = self.listener = self.snapshots = None
+
+    def let_go(self) -> None:
+        """Keep no module and no parameter, once closed."""
+        if self.steps.closed:
+            self.sampler.let_go()
+            self.flight.let_go()
+
+    def loop_began(self) -> None:
+        """Know that the loop runs in the calling thread."""
+        self.thread = threading.get_ident()
+
+    def loop_ended(self) -> None:
+        """Know that the loop is over: a stop that was meant for it is void, and any thread may close."""
+        if not self.closed:
+            self.flush(wait=True)
+        self.thread = None
+        self.forget_stop()
+        if self.closed:
+            self._remove()
+
+    def _runs_elsewhere(self) -> bool:
+        if self.thread in (None, threading.get_ident()) or os.getpid() != self._pid:
+            return False
+        return any(thread.ident == self.thread for thread in threading.enumerate())
+
+    def _remove(self, *, stepping: bool = False) -> None:
+        self.steps.close(stepping=stepping)
+        self._scaling.close()
+        self.losses.close()
+        self.flight.close()
+        self.sampler.close()
+        if self.steps.closed:
+            self._forwards.detach()
+            self._gone.set()
+
+    def _heard(self, value: float | Tensor, module: nn.Module | None, args: tuple[Any, ...]) -> None:
+        self.flight.keeper.heard(module, args)
+        if isinstance(value, float) and not math.isfinite(value):
+            self.flight.keeper.hold()
+
+    def _backward_begins(self, gradient: Tensor) -> None:
+        if self.sampler.armed:
+            self.sampler.begun_with = gradient
+
+    def _scaled(self, scale: float) -> None:
+        """Say once that gradients of outputs are recorded as a scaler left them."""
+        self.sampler.on_scaled = None
+        text = (
+            f"The backward begins with {scale:,.0f}: gradients of outputs are recorded scaled. Pass scaler= to watch()."
+        )
+        self.event("scaled", text, scale=scale)
+
+    def _others_stepped(self) -> None:
+        """Know that an optimiser of another model stepped: what was seen so far may have been its step's."""
+        self._others = True
+        self.losses.now.others_stepped()
+        if self.sampler.armed:
+            self.sampler.taps.split()
+
+    def _before(self, optimizer: Optimizer, closure: bool) -> None:
+        if self.closed or self._broken or os.getpid() != self._pid:
+            return
+        started = time.perf_counter()
+        try:
+            if not closure:
+                self._take_norm(optimizer)
+                # A gradient that is not finite is a scaler's own affair.
+                norm = None if self._scaling.minds(optimizer) else self._norm
+                self.flight.about_to_step(self.step + 1, self.losses.now.values, norm)
+            self.sampler.about_to_step()
+        except Exception as error:  # never break the user's step
+            self._failed(error)
+        self._inside += time.perf_counter() - started
+
+    def _skipped(self) -> None:
+        """Take in a step that the scaler skipped, before the forward of the next one."""
+        if self.closed or self._broken:
+            return
+        try:
+            self._skipping = self._in_forward = True
+            # The parameters are those of that step still.
+            self.flight.about_to_step(self.step + 1, self.losses.now.values, None)
+            self.steps.skipped()
+            self.event("skipped step", _SKIPPED)
+        except Exception as error:  # never break the user's step
+            self._failed(error)
+        finally:
+            self._skipping = self._in_forward = False
+
+    def _take_norm(self, optimizer: Optimizer) -> None:
+        gradients = [p.grad for group in optimizer.param_groups for p in group["params"] if p.grad is not None]
+        if not gradients:
+            return
+        norm, divisor = total_norm(gradients), self._scaling.divisor(optimizer)
+        if divisor != 1.0:
+            norm = norm / divisor
+        known = self._norm
+        self._norm = norm if known is None else (norm**2 + known**2) ** 0.5
+
+    def _check_afterwards(self, optimizer: Optimizer, step: int) -> None:
+        if self._norm is not None and not self._scaling.minds(optimizer):
+            self.flight.about_to_step(step, self.losses.now.values, self._norm, changed=True)
+
+    def _take_norm_left(self) -> None:
+        """Read the gradients after a step without an optimiser, unless the loop has cleared them."""
+        model = self._model()
+        gradients = [p.grad for p in model.parameters() if p.grad is not None] if model is not None else []
+        norm = total_norm(gradients) if gradients else 0.0
+        self._cleared = not float(norm)
+        if not self._cleared:
+            self._norm = norm
+        elif not self._said_cleared:
+            self._said_cleared = True
+            self.event(
+                "no gradients",
+                "The gradients are cleared before the step can be seen: call w.step() right after the update.",
+            )
+
+    def _after(self, optimizer: Optimizer | None, ended: bool) -> None:
+        if os.getpid() != self._pid:
+            return
+        if self.closed:
+            self._remove(stepping=True)
+            return
+        now = time.perf_counter()
+        if not self._broken:
+            try:
+                self._note(optimizer, now, ended=ended)
+            except Exception as error:  # never break the user's step
+                self._failed(error)
+        if ended:
+            if now >= self.pulse.due:
+                self.pulse.beat()
+            self._hold()
+            self._out = time.perf_counter()
+
+    def _note(self, optimizer: Optimizer | None, now: float, *, ended: bool) -> None:
+        if optimizer is not None and self._looking:
+            if all(known() is not optimizer for known in self._optimizers):
+                self._optimizers.append(weakref.ref(optimizer))
+            if self._norm is None:
+                # A closure computed the gradients within the step.
+                self._take_norm(optimizer)
+                self._check_afterwards(optimizer, self.step + (not ended))
+            self._skipping = self._scaling.skips(optimizer)
+            if self._skipping:
+                self.event("skipped step", _SKIPPED)
+        elif optimizer is None and self._looking and self._norm is None and not self._skipping:
+            self._take_norm_left()
+        if ended:
+            self._ended(optimizer, now)
+        else:
+            self._inside += time.perf_counter() - now
+
+    def _ended(self, optimizer: Optimizer | None, now: float) -> None:
+        self.thread = threading.get_ident()
+        took, steps = now - self._out, self.step - self._step_at
+        recorded, looked = self.sampler.armed, self._looking
+        if self._asleep:
+            self._deliver_asleep()
+        if looked:
+            self._look(optimizer, took, recorded=recorded)
+        inside = self._inside + (self.sampler.seconds if recorded else 0.0)
+        if recorded:
+            self._rows.note("watch_time", self.governor.extra(took, inside) + time.perf_counter() - now)
+        if now - self._flushed > _FLUSH:
+            self.flush()
+        if recorded:
+            self.governor.recorded(self.step, took, inside, time.perf_counter() - now)
+        elif looked:
+            self.governor.looked(self.step, took, inside, time.perf_counter() - now)
+        else:
+            self.flight.keeper.slept(steps)
+            self.governor.passed(self.step, steps, took)
+        self._inside = 0.0
+        self._prepare()
+        if self.listener is not None:
+            started = time.perf_counter()
+            self.listener(self.step, recorded)
+            self.governor.showed(time.perf_counter() - started)
+        if self.snapshots is not None and self.snapshots.due(self.step, self.governor):
+            self.flush()
+            self.governor.snapped(self.snapshots.take(self.step))
+            if self.snapshots.failed:
+                self.event("error", f"The pinned inputs were given up: {self.snapshots.failed}")
+        self._step_at = self.step
+
+    def _look(self, optimizer: Optimizer | None, took: float, *, recorded: bool) -> None:
+        row: dict[str, float | Tensor] = {"step_time": took}
+        loss, several = self.losses.now.value, len(self.losses.now) > 1
+        if loss is not None:
+            row["loss"] = loss
+        if self._norm is not None and not self._skipping:
+            row[self.norm_name] = self.sampler.total = self._norm
+        if recorded:
+            row |= self._gauges.read(self.flight.keeper.samples, took)
+        self._groups(row)
+        self._rows.add(self.step, row)
+        self.losses.now.take()
+        self._norm = None
+        if recorded:
+            if self._scaling.divisor(optimizer) != 1.0:
+                self.sampler.begun_with = None
+            left, scale = self._scaling.left(optimizer), self._scaling.scale(optimizer)
+            self.sampler.stepped(self.step, left, scale, cleared=self._cleared, skipped=self._skipping)
+        self._cleared = False
+        self.losses.stepped()
+        self._notice_compiled()
+        # Several losses in a step may be another model's too.
+        self.steps.heed_others(several or self._others or not self.losses.settled)
+        self.flight.checked(self.step)
+
+    def _notice_compiled(self) -> None:
+        """Leave a model alone that is called inside a compiled function: a change of hooks would compile it again."""
+        before, self._graphs = self._graphs, None
+        met = self.losses.source or self.flight.keeper.number
+        if before is not None and not met and compiled_graphs() > before:
+            self.sampler.give_up()
+            self.losses.close()
+
+    def groups(self) -> list[dict[str, Any]]:
+        """Return the parameter groups of all optimisers."""
+        return [group for optimizer in self._live_optimizers() for group in optimizer.param_groups]
+
+    def _live_optimizers(self) -> list[Optimizer]:
+        found = [optimizer() for optimizer in self._optimizers]
+        return [optimizer for optimizer in found if optimizer is not None]
+
+    def _prepare(self) -> None:
+        """Attach what the next step needs, and sleep until the one before the next that is seen."""
+        if self._broken:
+            return
+        following = self.step + 1
+        records = self.governor.records(following)
+        self._looking = records or self.governor.looks(following) or not self.losses.settled
+        self.steps.attend(self._looking)
+        self.losses.listen(self._looking)
+        self.flight.keeper.listen(self._looking and not self.sampler.blind)
+        # Without the scaler nothing else tells whether the gradients of outputs are scaled.
+        asks = records and not self._scaling.active and self.sampler.on_scaled is not None
+        self.losses.begins = self._backward_begins if asks else None
+        if records:
+            ring, level = self.flight.ring, self.governor.level
+            keeps = ring.open and not level
+            if keeps:
+                ring.begin(following)
+            # In a loop that calls parts of the model no forward of the root begins a step.
+            parts = following > self._start + 1 and not self.flight.keeper.number
+            # Where a forward of the root is the boundary, it is under way already.
+            begun = self._in_forward or self.steps.source == "forward"
+            self.sampler.arm(LEVELS[level], keep=ring.keep if keeps else None, directly=parts, begun=begun)
+            if not self._optimizers:
+                # Nobody says when the parameters are about to change.
+                self.sampler.about_to_step()
+        self.steps.quiet_until = following if self._looking else self.governor.wake(self.step)
+
+    def _press(self) -> None:
+        """Be asked at the very next boundary, and at forwards of the root."""
+        self.steps.pressing = True
+        if not self.closed:
+            self._forwards.attach(self._model())
+
+    def _is_loop(self) -> bool:
+        return self.thread in (None, threading.get_ident()) and os.getpid() == self._pid
+
+    def _groups(self, row: dict[str, float | Tensor]) -> None:
+        """Learning rate and weight decay of each parameter group."""
+        groups = self.groups()
+        for index, group in enumerate(groups):
+            suffix = f"/{index}" if len(groups) > 1 else ""
+            # Copies: a schedule changes tensors in place.
+            row[f"lr{suffix}"] = _copied(group["lr"])
+            if "weight_decay" in group:
+                row[f"weight_decay{suffix}"] = _copied(group["weight_decay"])
+
+    def _hold(self) -> None:
+        if self.gate.paused:
+            self.flush(wait=True)
+            self.gate.wait(self._while_waiting)
+        if self.closed:
+            self._remove(stepping=True)
+            return
+        if self.gate.should_stop:
+            if self._unmet:
+                # A whole step without a forward of the root that could have been met.
+                raise StopTraining("The training was stopped.")
+            self._unmet = True
+        self.steps.pressing = self.gate.paused or self.gate.should_stop
+        if not self.steps.pressing:
+            self._forwards.detach()
+
+    def _while_waiting(self) -> None:
+        self.pulse.beat()
+        if self.meanwhile is not None:
+            self.meanwhile()
+
+    def forget_stop(self) -> None:
+        """Take a stop back, once the loop it was meant for has ended."""
+        self.gate.forget_stop()
+        self._unmet = False
+        self.steps.pressing = self.gate.paused
+        if not self.gate.paused and not self.closed:
+            self._forwards.detach()
+
+    def _found(self, finding: Finding) -> None:
+        """Keep a finding, say it, and look closely for a while."""
+        self.findings.append(finding)
+        self.event("finding", str(finding), rule=finding.rule, layer=finding.layer)
+        self.governor.alert(self.step)
+
+    def _layer_failed(self, layer: str, error: Exception) -> None:
+        self.event(
+            "error", f"Observing {layer!r} failed and was given up: {type(error).__name__}: {error}", layer=layer
+        )
+
+    def _failed(self, error: Exception) -> None:
+        """Give up recording and say so once; pause and stop go on working."""
+        log.exception("nnwidget could not record this training and leaves it alone from now on")
+        self.error = f"{type(error).__name__}: {error}"
+        self._broken = True
+        # Whatever else fails now has been said.
+        with contextlib.suppress(Exception):
+            self._rest()
+        with contextlib.suppress(Exception):
+            self.event("error", f"Recording failed and was given up: {self.error}")
+
+    def _rest(self) -> None:
+        """Take off what records, so that only pause and stop are left."""
+        self.sampler.taps.disarm()
+        self.sampler.armed = self._looking = False
+        self._scaling.close()
+        self.losses.close()
+        self.flight.close()
+        self.steps.attend(False)
+        self.steps.heed_others(False)
+        self.steps.quiet_until = self.step
+
+
+def _number(name: str, value: Any) -> float | Tensor:
+    """Read what the user logs."""
+    try:
+        return scalar(value) if isinstance(value, Tensor) else float(value)
+    except (TypeError, ValueError, RuntimeError):
+        raise InputError(
+            f"{name}={value!r:.80} is neither a number nor an image.",
+            argument=name,
+            remedy="Log numbers, tensors of one value, and images (rows, columns) or (rows, columns, 3).",
+        ) from None
+
+
+def _copied(value: Any) -> float | Tensor:
+    return scalar(value) if isinstance(value, Tensor) else float(value)
+
+
+def _picture(value: Any) -> Any:
+    if not isinstance(value, Tensor):
+        return value
+    value = value.detach().cpu()
+    return (value.float() if value.dtype is torch.bfloat16 else value).numpy()

@@ -1,0 +1,203 @@
+"""Statistics of one activation or gradient, cheap enough to take during a training step."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass, field
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from nnwidget.model.statistics import statistics
+from nnwidget.types import Array
+
+BINS = 64
+SAMPLE = 2048
+
+
+@dataclass(slots=True)
+class Moments:
+    """Running statistics over the calls of one step; ``squares`` is the sum of squared deviations from ``mean``."""
+
+    count: int = 0
+    low: float = math.inf
+    high: float = -math.inf
+    mean: float = 0.0
+    squares: float = 0.0
+    zeros: int = 0
+    nan: int = 0
+    inf: int = 0
+    finite: int = 0
+    samples: list[Array] = field(default_factory=list)
+
+    def add(self, other: Moments) -> None:
+        """Take another call's values in (Chan, Golub and LeVeque 1979)."""
+        total = self.finite + other.finite
+        if other.finite:
+            delta = other.mean - self.mean
+            self.squares += other.squares + delta * delta * self.finite * other.finite / total
+            self.mean += delta * other.finite / total
+            self.low, self.high = min(self.low, other.low), max(self.high, other.high)
+        self.finite = total
+        self.count += other.count
+        self.zeros += other.zeros
+        self.nan += other.nan
+        self.inf += other.inf
+        self.samples += other.samples
+
+    @property
+    def std(self) -> float:
+        """Population deviation of the finite values; NaN without any."""
+        return math.sqrt(max(self.squares, 0.0) / self.finite) if self.finite else math.nan
+
+
+def usable(tensor: Tensor) -> str:
+    """Say why a tensor is left out; empty when it can be measured.
+
+    Examples
+    --------
+    >>> usable(torch.zeros(2)), usable(torch.zeros(2, dtype=torch.int64))
+    ('', 'integers are not measured')
+    """
+    if tensor.device.type == "meta":
+        return "it has no values (meta device)"
+    if tensor.layout != torch.strided or tensor.is_nested or tensor.is_quantized:
+        return "sparse, nested and quantised tensors are not measured"
+    if tensor.is_complex():
+        return "complex numbers are not measured"
+    if not tensor.is_floating_point():
+        return "integers are not measured"
+    return ""
+
+
+def sample(flat: Tensor, size: int = SAMPLE) -> Tensor:
+    """Return about ``size`` values at equal distances, a view; the distance is odd, so that it falls on all columns.
+
+    Examples
+    --------
+    >>> sample(torch.arange(10.0), 3)
+    tensor([0., 5.])
+    """
+    count = flat.numel()
+    return flat if count <= size else flat[:: -(-count // size) | 1]
+
+
+def on_host(tensor: Tensor, limit: int | None = None) -> Moments:
+    """Measure a tensor on the CPU now.
+
+    Parameters
+    ----------
+    tensor : Tensor
+        Floating point, any shape; half precision is measured in float32.
+    limit : int, optional
+        Measure a strided sample of about this many values instead of all.
+
+    Examples
+    --------
+    >>> found = on_host(torch.tensor([0.0, 2.0, 4.0]))
+    >>> found.mean, found.low, found.high, found.zeros
+    (2.0, 0.0, 4.0, 1)
+    """
+    flat = tensor.detach().reshape(-1)
+    if limit is not None:
+        flat = sample(flat, limit)
+    if flat.dtype not in (torch.float32, torch.float64):
+        flat = flat.float()
+    count = flat.numel()
+    if not count:
+        return Moments()
+    if not flat.is_contiguous():
+        flat = flat.contiguous()
+    part = sample(flat)
+    total = float(flat.sum())
+    if not math.isfinite(total) or flat.dtype == torch.float64:
+        return _carefully(flat, part)
+    low, high = (float(value) for value in flat.aminmax())
+    squares = float(flat.dot(flat))
+    # Squares run over and under long before values do.
+    if not 1e-28 < squares < math.inf and max(-low, high) > 0:
+        return _carefully(flat, part)
+    mean = total / count
+    deviations = squares - count * mean * mean
+    # Where the mean swamps the spread, the difference of two nearly equal numbers says nothing.
+    if count * mean * mean > 256 * deviations:
+        middle = float(part.mean())
+        shifted = flat - middle
+        offset = float(shifted.sum()) / count
+        deviations = float(shifted.dot(shifted)) - count * offset * offset
+        mean = middle + offset
+    zeros = int(np.count_nonzero(flat.numpy() == 0))
+    return Moments(count, low, high, mean, max(deviations, 0.0), zeros, 0, 0, count, [part.numpy().copy()])
+
+
+def _carefully(flat: Tensor, part: Tensor) -> Moments:
+    found = statistics(flat)
+    kept = part.numpy()
+    moments = Moments(found.count, nan=found.nan, inf=found.posinf + found.neginf)
+    moments.zeros = round(found.zeros * found.count)
+    moments.finite = found.count - moments.nan - moments.inf
+    with np.errstate(over="ignore"):
+        moments.samples = [kept[np.isfinite(kept)].astype(np.float32)]
+    if found.mean is not None and found.std is not None and found.minimum is not None and found.maximum is not None:
+        moments.low, moments.high, moments.mean = found.minimum, found.maximum, found.mean
+        moments.squares = found.std * found.std * moments.finite
+    return moments
+
+
+def on_device(tensor: Tensor, limit: int | None = None) -> Tensor:
+    """Measure on an accelerator without waiting for it; :func:`from_device` reads the result once it is on the host.
+
+    Returns
+    -------
+    Tensor
+        float32 ``(8 + sample,)`` on the tensor's device.
+    """
+    flat = tensor.detach().reshape(-1)
+    if limit is not None:
+        flat = sample(flat, limit)
+    flat = flat.float()
+    part = sample(flat)
+    if not flat.numel():
+        return torch.zeros(8, device=flat.device)
+    finite = flat.isfinite()
+    n = finite.sum()
+    # In parts of the whole, whose sums and squares stay in range.
+    mean = (torch.where(finite, flat, 0) / n).sum()
+    deviations = torch.where(finite, flat - mean, 0)
+    spread = deviations.abs().max().clamp_min(torch.finfo(torch.float32).tiny)
+    std = spread * ((deviations / spread).square().sum() / n).sqrt()
+    head = [
+        n,
+        torch.where(finite, flat, math.inf).min(),
+        torch.where(finite, flat, -math.inf).max(),
+        mean,
+        std,
+        (flat == 0).sum(),
+        flat.isnan().sum(),
+        flat.isinf().sum(),
+    ]
+    return torch.cat([torch.stack([value.float() for value in head]), part])
+
+
+def from_device(values: Array) -> Moments:
+    """Read what :func:`on_device` made.
+
+    Parameters
+    ----------
+    values : ndarray
+        float32 ``(8 + sample,)``.
+
+    Examples
+    --------
+    >>> from_device(on_device(torch.tensor([0.0, 2.0, math.inf])).numpy()).mean
+    1.0
+    """
+    finite, low, high, mean, std, zeros, nan, inf = (float(value) for value in values[:8])
+    kept = values[8:]
+    moments = Moments(round(finite + nan + inf), zeros=round(zeros), nan=round(nan), inf=round(inf))
+    moments.finite = round(finite)
+    moments.samples = [kept[np.isfinite(kept)]]
+    if moments.finite:
+        moments.low, moments.high, moments.mean, moments.squares = low, high, mean, std * std * finite
+    return moments
