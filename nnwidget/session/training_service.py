@@ -1,0 +1,178 @@
+"""Answers the pages of a watched training: at once from its history, and from the loop's boundaries as it grows."""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Callable
+from dataclasses import asdict, dataclass
+from typing import Any
+
+from nnwidget.errors import MessageError
+from nnwidget.session.charts import Strip, curve, events, scalars
+from nnwidget.session.play import Play
+from nnwidget.training.engine import Engine
+from nnwidget.types import Status
+from nnwidget.wire.codec import encode
+from nnwidget.wire.dispatch import Send, Ticket
+from nnwidget.wire.messages import Charts, Control, Look, Nothing, Rate
+
+_GAP = 0.2  # seconds between two pushes at least
+_SHARE = 0.01  # of the loop's time, for pushes
+_PATIENCE = 1.0  # seconds without an acknowledgement after which one push a second is sent all the same
+
+
+@dataclass(slots=True)
+class _Page:
+    """The way to one page, the number whose curve it shows, and the credit it has."""
+
+    send: Send
+    scalar: str | None = None
+    sent: int = 0
+    acknowledged: int = 0
+    last: float = 0.0
+
+
+class TrainingService:
+    """The service behind the panel of one training; see :class:`nnwidget.wire.dispatch.Service`.
+
+    Parameters
+    ----------
+    engine : Engine
+        Joins the loop.
+    play : Play
+        Its state of play.
+    regime : callable
+        Told of every greeting ``(control: bool)``; returns how messages reach us while a cell runs.
+    """
+
+    def __init__(self, engine: Engine, play: Play, regime: Callable[[bool | None], str]) -> None:
+        self._engine = engine
+        self._play = play
+        self._regime = regime
+        self._pages: dict[str, _Page] = {}
+        self._reading = threading.Lock()
+        self._strip = Strip("grad_norm")
+        self._seq = 0
+        self._next = 0.0
+        self._told: Any = None
+        self._shown: Any = None
+        self._behind = False
+        self.in_cell = False
+
+    def welcome(self, client: str, control: bool, send: Send) -> dict[str, Any]:
+        """Greet a page."""
+        self._pages.setdefault(client, _Page(send))
+        return {"status": asdict(self._status(control)), "durable": {}, "play": self._play.facts()}
+
+    def goodbye(self, client: str) -> None:
+        """Forget a page."""
+        self._pages.pop(client, None)
+
+    def watch(self, client: str, look: Look | None) -> None:
+        """Follow nothing any more: the page has no display."""
+        page = self._pages.get(client)
+        if page is not None:
+            page.scalar = None
+
+    def acknowledge(self, client: str, seq: int) -> None:
+        """Give a page its credit back."""
+        page = self._pages.get(client)
+        if page is not None:
+            page.acknowledged = max(page.acknowledged, min(seq, page.sent))
+
+    def request(self, ticket: Ticket) -> None:
+        """Answer at once: a history may be read, and a gate be told, from any thread."""
+        self._regime(None)
+        match ticket.request.params:
+            case Charts(scalar):
+                page = self._pages.get(ticket.request.client)
+                if page is not None:
+                    page.scalar = scalar
+                ticket.reply(self._charts(scalar))
+            case Control() | Rate() as wanted:
+                facts = self._play.serve(wanted)
+                self.tell()
+                ticket.reply(facts)
+            case Nothing():
+                ticket.reply({})
+            case _:
+                raise MessageError(f"A training has no {ticket.request.method}.", argument="method")
+
+    def at_boundary(self) -> None:
+        """Show the pages what is new, at most five times a second, within our share of the loop's time."""
+        started = time.monotonic()
+        if started < self._next:
+            return
+        self._show()
+        took = time.monotonic() - started
+        self._next = started + max(_GAP, took / _SHARE)
+
+    def while_waiting(self) -> None:
+        """Show the pages where the loop waits, each as soon as it has credit."""
+        at = (self._engine.step, self._play.facts())
+        if at == self._shown:
+            return
+        self._behind = False
+        self._show()
+        if not self._behind:
+            self._shown = at
+
+    def _show(self) -> None:
+        self._play.measure()
+        self.tell()
+        self.push()
+
+    def tell(self, *, closed: bool = False) -> None:
+        """Say what the state of play is, if it changed."""
+        play = self._play.facts()
+        status = Status("closed") if closed else self._status(None)
+        told = (status.state, play | {"step": 0, "cost": None, "groups": None})
+        if told == self._told:
+            return
+        self._told = told
+        # Two windows on one notebook share a way: one message reaches both.
+        for send in {page.send for page in list(self._pages.values())}:
+            send({"k": "status", "status": asdict(status), "play": play}, [])
+
+    def push(self, *, always: bool = False) -> None:
+        """Send every page that has credit what it shows; ``always`` those without too, for the end of a loop."""
+        now = time.monotonic()
+        for client, page in list(self._pages.items()):
+            scalar = page.scalar
+            if scalar is None:
+                continue
+            if not (always or page.acknowledged == page.sent or now - page.last > _PATIENCE):
+                self._behind = True
+                continue
+            tree, buffers = encode(self._charts(scalar))
+            self._seq += 1
+            page.sent, page.last = self._seq, now
+            page.send({"k": "charts", "client": client, "seq": self._seq, "result": tree}, buffers)
+
+    def _charts(self, scalar: str) -> dict[str, Any]:
+        history = self._engine.history
+        with self._reading:
+            self._strip.update(history)
+            strip = self._strip.result()
+        happened, count = events(history)
+        return {
+            "play": self._play.facts(),
+            "status": asdict(self._status(None)),
+            "scalars": scalars(history),
+            "curve": curve(history, scalar),
+            "layers": strip,
+            "events": happened,
+            "event_count": count,
+        }
+
+    def _status(self, control: bool | None) -> Status:
+        facts = self._play.facts()
+        state = "training" if self._play.live else "busy" if self.in_cell else "idle"
+        return Status(
+            state=state,  # type: ignore[arg-type]  # one of the three words above
+            regime=self._regime(control),  # type: ignore[arg-type]  # the widget floor's words
+            step=facts["step"],
+            interval=facts["cost"]["step"] if facts["cost"] else None,
+            error=facts["problem"],
+        )
