@@ -1,0 +1,1 @@
+"""The widget floor: the only one that knows ipywidgets, anywidget and bqplot."""
