@@ -1,0 +1,15 @@
+/** The whole explorer as one application. */
+import "../theme/theme.css";
+import "../ui/shell.css";
+import "../ui/tree.css";
+import "../ui/inputs.css";
+import "../ui/pictures.css";
+import { Frame } from "../ui/frame";
+import { widget } from "../ui/mount";
+
+export default widget(Frame, {
+  layers: true,
+  inputs: true,
+  filters: "view",
+  look: ["maps", "channel", "prediction"],
+});
