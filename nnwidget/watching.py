@@ -176,8 +176,11 @@ class Watch:
 
     @property
     def should_stop(self) -> bool:
-        """True once somebody asked to stop: for loops that look themselves, outside ``with``."""
-        return self._engine.gate.should_stop
+        """True once somebody asked to stop, for loops that look themselves: one that asks in each step ends by itself.
+
+        A loop that makes another step although it asked is ended at the forward after it.
+        """
+        return self._engine.should_stop()
 
     @property
     def findings(self) -> list[Finding]:
@@ -341,7 +344,7 @@ class Watch:
         engine.forget_stop()
 
         def ended(run: Run) -> None:
-            run.stopped = run.stopped or self.should_stop
+            run.stopped = run.stopped or engine.gate.should_stop
             if run.error is not None:
                 engine.event("error", f"{name} ended by {type(run.error).__name__}: {run.error}")
             elif run.stopped:
@@ -394,7 +397,7 @@ class Watch:
         if self.closed:
             return
         self._ties.close()
-        self.play.end("stopped" if self.should_stop else "finished")
+        self.play.end("stopped" if self._engine.gate.should_stop else "finished")
         if self._inside is not None:
             self._inside.close()
         self._engine.close()
@@ -416,7 +419,7 @@ class Watch:
         """Close, whatever happened; a stop that somebody asked for ends here."""
         if self.last_run is not None and not self.last_run.done and error is None:
             warn_of_run(self.last_run)
-        stopped = isinstance(error, StopTraining) and self.should_stop
+        stopped = isinstance(error, StopTraining) and self._engine.gate.should_stop
         if error is not None and not stopped:
             self.play.failed(error)
         self.close()

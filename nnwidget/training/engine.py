@@ -106,8 +106,10 @@ class Engine:
         self._others = self._cleared = self._said_cleared = False
         self._inside = 0.0
         self._out = self._flushed = time.perf_counter()
-        self._forwards = ForwardGate(self.gate, self._is_loop, self._hold)
+        self._forwards = ForwardGate(self.gate, self._is_loop, self._hold, self._stopping)
         self._unmet = False
+        # The step after which the loop last asked whether to stop, and was told no.
+        self._asked = start_step - 2
         self._gone = threading.Event()
         self.findings: list[Finding] = []
         self.losses = LossFinder(model, self._heard)
@@ -481,13 +483,23 @@ class Engine:
             self._remove(stepping=True)
             return
         if self.gate.should_stop:
-            if self._unmet:
+            if self._unmet and self._stopping():
                 # A whole step without a forward of the root that could have been met.
                 raise StopTraining("The training was stopped.")
             self._unmet = True
         self.steps.pressing = self.gate.paused or self.gate.should_stop
         if not self.steps.pressing:
             self._forwards.detach()
+
+    def should_stop(self) -> bool:
+        """Answer a loop that looks itself whether to stop: it then ends by itself, if it does so within a step."""
+        if not self.gate.should_stop and self._is_loop():
+            self._asked = self.step
+        return self.gate.should_stop
+
+    def _stopping(self) -> bool:
+        # A loop that asks in each step is about to learn of the stop: raising would skip what it does at its end.
+        return self.gate.should_stop and self.step > self._asked + 1
 
     def _while_waiting(self) -> None:
         self.pulse.beat()

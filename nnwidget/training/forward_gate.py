@@ -16,7 +16,7 @@ from nnwidget.training.gate import Gate, StopTraining
 class ForwardGate:
     """Asks the gate before forwards of the root, while somebody wants the loop to wait or to end.
 
-    A stop is raised at the next forward, whatever the loop does then; a pause holds there only where no graph can wait
+    A stop is raised at the next forward that is not spared; a pause holds there only where no graph can wait
     for its backward, as in a validation. Only the loop's own forwards count: not ours, and not those that the user
     makes beside it on another thread.
 
@@ -28,11 +28,13 @@ class ForwardGate:
         Says whether the calling thread is the loop's.
     hold : callable
         Waits at the gate.
+    stopping : callable
+        Says whether a forward is to raise the stop.
 
     Examples
     --------
     >>> gate, model = Gate(), nn.Linear(1, 1)
-    >>> forwards = ForwardGate(gate, lambda: True, gate.wait)
+    >>> forwards = ForwardGate(gate, lambda: True, gate.wait, lambda: gate.should_stop)
     >>> gate.stop()
     >>> forwards.attach(model)
     >>> model(torch.ones(1, 1))
@@ -41,10 +43,13 @@ class ForwardGate:
     >>> forwards.detach()
     """
 
-    def __init__(self, gate: Gate, mine: Callable[[], bool], hold: Callable[[], object]) -> None:
+    def __init__(
+        self, gate: Gate, mine: Callable[[], bool], hold: Callable[[], object], stopping: Callable[[], bool]
+    ) -> None:
         self._gate = gate
         self._mine = mine
         self._hold = hold
+        self._stopping = stopping
         self._taps: Taps | None = None
         # Called instead, in a loop that is to be left alone from now on.
         self.leave: Callable[[], None] | None = None
@@ -71,5 +76,5 @@ class ForwardGate:
             return
         if self._gate.pressed and not torch.is_grad_enabled():
             self._hold()
-        if self._gate.should_stop:
+        if self._stopping():
             raise StopTraining("The training was stopped.")

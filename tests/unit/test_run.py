@@ -129,14 +129,33 @@ def test_a_loop_that_looks_at_should_stop_counts_as_stopped() -> None:
 
     def train() -> str:
         while not w.should_stop:
+            if loop.steps == 3:
+                # The worst moment: between the look and the forward.
+                w.stop()
             loop.step()
+        loop.model(X)
         return "tidied up"
 
     with watch(loop.model, loop.optimizer) as w:
         run = w.run(train)
+        assert run.result(20) == "tidied up" and run.stopped and loop.steps == 4
+
+
+def test_a_loop_that_looks_at_should_stop_and_goes_on_is_ended() -> None:
+    loop = Loop()
+
+    def train() -> None:
+        while True:
+            if w.should_stop:
+                print("I go on")
+            loop.step()
+
+    with watch(loop.model, loop.optimizer) as w:
+        run = w.run(train)
         until(lambda: loop.steps > 3)
-        run.stop()
-        assert run.result(20) == "tidied up" and run.stopped
+        w.stop()
+        run.join(3)
+        assert run.done and run.stopped
 
 
 def test_pause_and_single_steps_in_a_run_and_closing_lets_it_go_on() -> None:
