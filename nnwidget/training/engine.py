@@ -517,7 +517,9 @@ class Engine:
     def _found(self, finding: Finding) -> None:
         """Keep a finding, say it, and look closely for a while."""
         self.findings.append(finding)
-        self.event("finding", str(finding), rule=finding.rule, layer=finding.layer)
+        # Of the step it names, which may be under way still; that step is said beside the text.
+        at, text = finding.step or self.step, f"{finding.explanation} {finding.remedy}".rstrip()
+        self.history.add_event(Event(at, time.time(), "finding", text, {"rule": finding.rule, "layer": finding.layer}))
         self.governor.alert(self.step)
 
     def _layer_failed(self, layer: str, error: Exception) -> None:

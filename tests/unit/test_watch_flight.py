@@ -63,8 +63,11 @@ def train(model, *, loss=None, steps=8, every=1000, watched=True, before=None, *
 
 def only(w):
     assert len(w.findings) == 1, w.findings
-    assert [event.kind for event in w.history.events if event.kind == "finding"] == ["finding"]
-    return w.findings[0]
+    found = w.findings[0]
+    assert [(e.step, e.text) for e in w.history.events if e.kind == "finding"] == [
+        (found.step, f"{found.explanation} {found.remedy}")
+    ]
+    return found
 
 
 FORWARD = {
