@@ -27,6 +27,7 @@ from nnwidget.training.engine import Engine
 from nnwidget.training.gate import StopTraining
 from nnwidget.training.governor import Cost
 from nnwidget.training.history import History
+from nnwidget.training.history_store import LEAST_MEMORY
 from nnwidget.training.inside import Inside
 from nnwidget.training.layer_set import COMPILED, layer_set
 from nnwidget.training.shares import shares_of
@@ -108,7 +109,8 @@ class Watch:
         }
         if world() > 1:
             meta |= {"rank": rank(), "ranks": world()}
-        room = memory - memory // 4
+        # Of a small memory the history gets all that it needs, and full tensors the rest.
+        room = max(memory - memory // 4, min(memory, LEAST_MEMORY))
         snapshots = None
         if inputs is not None:
             # On every rank, so that inputs which do not fit end all of them; the first one keeps what it sees.
@@ -132,7 +134,7 @@ class Watch:
             budget=budget,
             every=every,
             start_step=start_step,
-            tensors=memory // 4,
+            tensors=memory - room,
         )
         if wrapped.sharded:
             self._engine.norm_name = "shard_grad_norm"
