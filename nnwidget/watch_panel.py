@@ -37,7 +37,7 @@ class WatchPanel:
         self._engine = engine
         self._play = play
         self._regime = Regime(deliver)
-        self._service = TrainingService(engine, play, self._regime.heard)
+        self._service = TrainingService(play, self._regime.heard)
         self._panels = PanelSet(self._service, summary, _nothing, TrainingPanel)
         self._cells: CellEvents | None = CellEvents(self._cell_began, self._cell_ended)
         # Shown by a cell, and told when that cell is over.

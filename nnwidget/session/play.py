@@ -12,6 +12,7 @@ from torch import Tensor
 
 from nnwidget.errors import MessageError
 from nnwidget.training.engine import Engine
+from nnwidget.training.history import History
 from nnwidget.training.wrapping import refuse_alone
 from nnwidget.wire.messages import Control, Rate
 
@@ -42,6 +43,11 @@ class Play:
         self._cost: dict[str, Any] | None = None
 
     @property
+    def history(self) -> History:
+        """What was recorded."""
+        return self._engine.history
+
+    @property
     def state(self) -> Literal["waiting", "running", "paused", "idle"] | Ending:
         """In a word: ``idle`` is a loop that is over in a watch that is still open."""
         engine = self._engine
@@ -68,6 +74,13 @@ class Play:
             rates, self._rates = self._rates, {}
             for group, rate in rates.items():
                 self._change_rate(group, rate)
+
+    def news(self) -> object:
+        """Return something that is unequal once there is more to show."""
+        return self.facts()
+
+    def catch_up(self) -> None:
+        """Do nothing: the history is fed by the loop."""
 
     def measure(self) -> None:
         """Take in what watching costs; on the loop's own thread, since the governor keeps no lock."""
@@ -108,6 +121,8 @@ class Play:
             "loss": engine.losses.source,
             "loss_missing": engine.losses.settled and not engine.losses.source,
             "problem": self.problem or engine.error,
+            "record": None,
+            "ago": None,
         }
 
     def serve(self, wanted: Control | Rate) -> dict[str, Any]:

@@ -1,4 +1,4 @@
-"""Answers the pages of a watched training: at once from its history, and from the loop's boundaries as it grows."""
+"""Answers the pages that show a training: at once from its history, and by itself as that grows."""
 
 from __future__ import annotations
 
@@ -10,8 +10,7 @@ from typing import Any
 
 from nnwidget.errors import MessageError
 from nnwidget.session.charts import Strip, curve, events, scalars
-from nnwidget.session.play import Play
-from nnwidget.training.engine import Engine
+from nnwidget.session.shown import Shown
 from nnwidget.types import Status
 from nnwidget.wire.codec import encode
 from nnwidget.wire.dispatch import Send, Ticket
@@ -38,17 +37,14 @@ class TrainingService:
 
     Parameters
     ----------
-    engine : Engine
-        Joins the loop.
-    play : Play
-        Its state of play.
+    shown : Shown
+        The training.
     regime : callable
         Told of every greeting ``(control: bool)``; returns how messages reach us while a cell runs.
     """
 
-    def __init__(self, engine: Engine, play: Play, regime: Callable[[bool | None], str]) -> None:
-        self._engine = engine
-        self._play = play
+    def __init__(self, shown: Shown, regime: Callable[[bool | None], str]) -> None:
+        self._shown = shown
         self._regime = regime
         self._pages: dict[str, _Page] = {}
         self._reading = threading.Lock()
@@ -56,14 +52,14 @@ class TrainingService:
         self._seq = 0
         self._next = 0.0
         self._told: Any = None
-        self._shown: Any = None
+        self._seen: object = None
         self._behind = False
         self.in_cell = False
 
     def welcome(self, client: str, control: bool, send: Send) -> dict[str, Any]:
         """Greet a page."""
         self._pages.setdefault(client, _Page(send))
-        return {"status": asdict(self._status(control)), "durable": {}, "play": self._play.facts()}
+        return {"status": asdict(self._status(control)), "durable": {}, "play": self._shown.facts()}
 
     def goodbye(self, client: str) -> None:
         """Forget a page."""
@@ -86,12 +82,13 @@ class TrainingService:
         self._regime(None)
         match ticket.request.params:
             case Charts(scalar):
+                self._shown.catch_up()
                 page = self._pages.get(ticket.request.client)
                 if page is not None:
                     page.scalar = scalar
                 ticket.reply(self._charts(scalar))
             case Control() | Rate() as wanted:
-                facts = self._play.serve(wanted)
+                facts = self._shown.serve(wanted)
                 self.tell()
                 ticket.reply(facts)
             case Nothing():
@@ -109,25 +106,25 @@ class TrainingService:
         self._next = started + max(_GAP, took / _SHARE)
 
     def while_waiting(self) -> None:
-        """Show the pages where the loop waits, each as soon as it has credit."""
-        at = (self._engine.step, self._play.facts())
-        if at == self._shown:
+        """Show the pages what is new where no step hurries, each as soon as it has credit."""
+        news = self._shown.news()
+        if news == self._seen:
             return
         self._behind = False
         self._show()
         if not self._behind:
-            self._shown = at
+            self._seen = news
 
     def _show(self) -> None:
-        self._play.measure()
+        self._shown.measure()
         self.tell()
         self.push()
 
     def tell(self, *, closed: bool = False) -> None:
         """Say what the state of play is, if it changed."""
-        play = self._play.facts()
+        play = self._shown.facts()
         status = Status("closed") if closed else self._status(None)
-        told = (status.state, play | {"step": 0, "cost": None, "groups": None})
+        told = (status.state, play | {"step": 0, "cost": None, "groups": None, "ago": None})
         if told == self._told:
             return
         self._told = told
@@ -151,13 +148,13 @@ class TrainingService:
             page.send({"k": "charts", "client": client, "seq": self._seq, "result": tree}, buffers)
 
     def _charts(self, scalar: str) -> dict[str, Any]:
-        history = self._engine.history
+        history = self._shown.history
         with self._reading:
             self._strip.update(history)
             strip = self._strip.result()
         happened, count = events(history)
         return {
-            "play": self._play.facts(),
+            "play": self._shown.facts(),
             "status": asdict(self._status(None)),
             "scalars": scalars(history),
             "curve": curve(history, scalar),
@@ -167,8 +164,8 @@ class TrainingService:
         }
 
     def _status(self, control: bool | None) -> Status:
-        facts = self._play.facts()
-        state = "training" if self._play.live else "busy" if self.in_cell else "idle"
+        facts = self._shown.facts()
+        state = "training" if self._shown.live else "busy" if self.in_cell else "idle"
         return Status(
             state=state,  # type: ignore[arg-type]  # one of the three words above
             regime=self._regime(control),  # type: ignore[arg-type]  # the widget floor's words

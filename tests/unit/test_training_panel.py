@@ -52,7 +52,7 @@ class Page:
     """A page without a browser: what it was sent, and what it says."""
 
     def __init__(self, w: Watch, *, greet: bool = True) -> None:
-        self.service = TrainingService(w._engine, w.play, lambda control: "subshell")
+        self.service = TrainingService(w.play, lambda control: "subshell")
         self.sent: list[dict[str, Any]] = []
         self.dispatcher = Dispatcher(self.service, self._take)
         self.number = 0
