@@ -20,6 +20,7 @@ export function play(change: Partial<Play> = {}): Play {
     name: "DigitsNet",
     state: "running",
     asked: "",
+    ended: "",
     step: 1240,
     first: 0,
     controls: "pause",

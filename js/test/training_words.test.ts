@@ -22,6 +22,7 @@ describe("the state of play", () => {
     [{ cost: null }, { regime: "after-cell" }, false, "training · step 1,240 · controls apply when the cell ends"],
     [{ state: "paused" }, {}, true, "paused at step 1,240 | keep this page open: a reload waits for the cell"],
     [{ state: "idle" }, {}, false, "not running · at step 1,240"],
+    [{ state: "idle", ended: "stopped" }, {}, false, "stopped · at step 1,240"],
     [{ state: "idle", first: 1000 }, {}, false, "not running · at step 1,240 (240 steps in this run)"],
     [{ state: "finished" }, {}, false, "finished after 1,240 steps"],
     [{ state: "finished", first: 1239 }, {}, false, "finished after 1 step, at step 1,240"],

@@ -112,6 +112,7 @@ class Play:
             "name": str(engine.history.meta.get("model", "")),
             "state": state,
             "asked": asked,
+            "ended": "stopped" if state == "idle" and engine.stopped else "",
             "step": engine.step,
             "first": self._first,
             "controls": self.level,

@@ -108,6 +108,8 @@ class Engine:
         self._out = self._flushed = time.perf_counter()
         self._forwards = ForwardGate(self.gate, self._is_loop, self._hold, self._stopping)
         self._unmet = False
+        # Somebody ended the last loop.
+        self.stopped = False
         # The step after which the loop last asked whether to stop, and was told no.
         self._asked = start_step - 2
         self._gone = threading.Event()
@@ -215,7 +217,7 @@ class Engine:
         """Know that the loop is over: a stop that was meant for it is void, and any thread may close."""
         if not self.closed:
             self.flush(wait=True)
-        self.thread = None
+        self.thread, self.stopped = None, self.gate.should_stop
         self.forget_stop()
         if self.closed:
             self._remove()

@@ -154,6 +154,22 @@ def test_a_click_in_an_explorer_is_answered_while_the_training_is_paused(lab: La
     expect(panel.state).to_contain_text("not running")
 
 
+def test_a_loop_without_a_block_says_that_it_was_stopped_and_the_next_one_runs(lab: Lab) -> None:
+    notebook = start(lab, kernels.CURRENT, "w = nnwidget.watch(model, optimizer)", "loop()")
+    notebook.run(1)
+    panel = Panel(notebook)
+    notebook.run_async(2)
+    expect(panel.state).to_contain_text("training · step", timeout=30_000)
+    panel.button("Stop").click()
+    notebook.wait_idle()
+    assert "StopTraining" in notebook.output_text(2)
+    expect(panel.state).to_contain_text("stopped · at step")
+    notebook.run_async(2)
+    expect(panel.state).to_contain_text("training · step")
+    notebook.enough()
+    expect(panel.state).to_contain_text("not running · at step")
+
+
 def test_it_is_shown_again_elsewhere_after_a_reload_and_after_the_end(lab: Lab) -> None:
     notebook = start(lab, kernels.CURRENT, WITH, "w", "nnwidget.running()")
     notebook.run_async(1)

@@ -222,6 +222,23 @@ def test_a_stop_ends_the_block_and_says_so() -> None:
     assert "over" in refused["error"]["message"]
 
 
+def test_a_loop_that_was_stopped_says_so_until_the_next_one_ends_by_itself() -> None:
+    training = Training()
+    page = Page(training.watch)
+
+    def play() -> tuple[str, str]:
+        facts = page.result("charts")["play"]
+        return facts["state"], facts["ended"]
+
+    run = training.watch.run(training.step, 1_000_000)
+    until(lambda: training.watch.steps > 3)
+    page.result("control", action="stop")
+    assert run.join(20) and run.stopped
+    assert play() == ("idle", "stopped")
+    assert training.watch.run(training.step, 2).join(20)
+    assert play() == ("idle", "")
+
+
 def test_how_a_block_ended_is_known() -> None:
     training = Training()
     with pytest.raises(ZeroDivisionError), training.watch:

@@ -221,6 +221,8 @@ export interface Play {
   state: "waiting" | "running" | "paused" | "idle" | "finished" | "stopped" | "interrupted" | "failed";
   /** What was asked for and has not happened yet. */
   asked: "" | "pause" | "stop";
+  /** How the last loop of a watch that is still open came to its end. */
+  ended: "" | "stopped";
   step: number;
   /** The step before the first. */
   first: number;

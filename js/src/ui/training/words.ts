@@ -66,7 +66,7 @@ export function playWords({ play, status, connection, kernelBusy }: TrainingFact
     case "paused":
       return { mark: "waiting", text: `paused at step ${at}`, warning: kernelBusy ? KEEP_OPEN : "" };
     case "idle":
-      return { mark: "idle", text: `not running · at step ${at}${here}${held}`, warning: "" };
+      return { mark: "idle", text: `${play.ended || "not running"} · at step ${at}${here}${held}`, warning: "" };
     case "finished":
       return { mark: "idle", text: `finished after ${made}${play.first > 0 ? `, at step ${at}` : ""}`, warning: "" };
     case "failed":
