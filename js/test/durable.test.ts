@@ -1,4 +1,4 @@
-import { beforeEach, describe, expect, it } from "vitest";
+import { afterEach, beforeEach, describe, expect, it, vi } from "vitest";
 import { DurableState } from "../src/state/durable";
 import type { AnyModel, Listener } from "../src/wire/model";
 import type { Durable } from "../src/wire/types";
@@ -39,6 +39,8 @@ beforeEach(() => {
     });
   state = new DurableState(model, send, closing.signal);
 });
+
+afterEach(() => vi.useRealTimers());
 
 describe("DurableState", () => {
   it("begins with the traits, and with defaults where Python has none", () => {
@@ -112,10 +114,11 @@ describe("DurableState", () => {
   });
 
   it("keeps a slider when it rests", async () => {
+    vi.useFakeTimers();
     for (const factor of [0.9, 0.8, 0.7]) state.set({ edits: [{ layer: "a", op: "scale", channel: 0, factor }] }, 20);
-    await turn();
+    await vi.advanceTimersByTimeAsync(19);
     expect(sent).toEqual([]);
-    await new Promise((resolve) => setTimeout(resolve, 40));
+    await vi.advanceTimersByTimeAsync(1);
     expect(sent.map(({ patch }) => patch.edits?.[0]?.factor)).toEqual([0.7]);
   });
 

@@ -1,3 +1,4 @@
+import { act } from "preact/test-utils";
 import { afterEach, describe, expect, it, vi } from "vitest";
 import training from "../src/entries/training";
 import { encode } from "../src/wire/codec";
@@ -143,23 +144,22 @@ describe("the panel of a training", () => {
     const fields = [...root.querySelectorAll<HTMLInputElement>(".nnw-rate input")];
     expect(fields.map((field) => field.value)).toEqual(["0.1", "0.01"]);
     expect(root.querySelectorAll(".nnw-rate")[1]?.textContent).toContain("0.00500 from the next step");
-    const type = (text: string, key: string) => {
-      const field = fields[0] as HTMLInputElement;
+    const field = fields[0] as HTMLInputElement;
+    const type = async (text: string, key: string) => {
       field.value = text;
-      field.dispatchEvent(new Event("input", { bubbles: true }));
-      return new Promise<void>((resolve) =>
-        setTimeout(() => {
-          field.dispatchEvent(new KeyboardEvent("keydown", { key, bubbles: true }));
-          setTimeout(resolve, 10);
-        }, 10),
-      );
+      await act(() => void field.dispatchEvent(new Event("input", { bubbles: true })));
+      await act(() => void field.dispatchEvent(new KeyboardEvent("keydown", { key, bubbles: true })));
     };
-    await type("fast", "Enter");
-    await type("-1", "Enter");
-    await type("0.05", "Escape");
-    expect(kernel.asked("rate")).toEqual([]);
+    for (const [text, key] of [
+      ["fast", "Enter"],
+      ["-1", "Enter"],
+      ["0.07", "Escape"],
+    ] as const) {
+      await type(text, key);
+      expect(field.value).toBe("0.1");
+    }
     await type("5e-2", "Enter");
-    expect(kernel.asked("rate")).toEqual([{ group: 0, value: 0.05 }]);
+    await until(() => expect(kernel.asked("rate")).toEqual([{ group: 0, value: 0.05 }]));
   });
 
   it("says what to do where there is nothing to show", async () => {
@@ -192,8 +192,7 @@ describe("the panel of a training", () => {
   it("stops following when its last display is gone, and says goodbye", async () => {
     const { kernel, controller, root } = await show();
     controller.abort();
-    await new Promise((resolve) => setTimeout(resolve, 50));
-    expect(kernel.sent.at(-1)?.k).toBe("bye");
+    await until(() => expect(kernel.sent.at(-1)?.k).toBe("bye"));
     expect([...kernel.listeners.values()].every((set) => set.size === 0)).toBe(true);
     expect(root.childElementCount).toBe(0);
   });

@@ -113,7 +113,8 @@ describe("the explorer", () => {
   it("asks Python nothing for what the page knows", async () => {
     const { model, root } = await show();
     await until(() => expect($(root, ".nnw-layer-name")).not.toBeNull());
-    await until(() => expect(model.sent.at(-1)?.k).toBe("request"));
+    // The last that is sent once everything is on the screen.
+    await until(() => expect(model.watching?.layer).toBe("features.3"));
     const before = requests(model, "look").length;
     const order = $(root, "select[title=order]") as HTMLSelectElement;
     order.value = "number";
@@ -141,11 +142,12 @@ describe("the explorer", () => {
     expect(outside.size).toBeGreaterThan(0);
     expect(model.listeners).toBeGreaterThan(0);
     controller.abort();
-    await new Promise((resolve) => setTimeout(resolve, 100));
-    expect([...outside]).toEqual([]);
-    expect(model.listeners).toBe(0);
-    expect(root.childElementCount).toBe(0);
-    expect(model.sent.at(-1)?.k).toBe("bye");
+    await until(() => {
+      expect([...outside]).toEqual([]);
+      expect(model.listeners).toBe(0);
+      expect(root.childElementCount).toBe(0);
+      expect(model.sent.at(-1)?.k).toBe("bye");
+    });
     const sent = model.sent.length;
     model.write("input", 3);
     await new Promise((resolve) => setTimeout(resolve, 50));
@@ -242,6 +244,7 @@ describe("the explorer", () => {
   it("keeps the last picture and says what failed", async () => {
     const { model, root } = await show();
     await until(() => expect($(root, ".nnw-layer-name").textContent).toBe("features.3"));
+    await until(() => expect(root.querySelectorAll("[role=gridcell]").length).toBeGreaterThan(0));
     model.failing = {
       type: "ForwardError",
       message: "The model raised.",
