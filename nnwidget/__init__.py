@@ -9,6 +9,8 @@ import importlib
 import sys
 from typing import TYPE_CHECKING, Any
 
+from nnwidget.training import showing
+
 if TYPE_CHECKING:
     from nnwidget.errors import NNWidgetError as NNWidgetError
     from nnwidget.explorer import Explorer as Explorer
@@ -69,6 +71,10 @@ def __dir__() -> list[str]:
     return sorted({*globals(), *_HOMES})
 
 
+def _panel_of(history: Any) -> Any:
+    return importlib.import_module("nnwidget.history_panel").HistoryPanel(history)
+
+
 def _offer_magic() -> None:
     """Have IPython, if it runs this code, load ``%%watch`` when somebody first uses it."""
     shell = getattr(sys.modules.get("IPython"), "get_ipython", lambda: None)()
@@ -78,3 +84,4 @@ def _offer_magic() -> None:
 
 
 _offer_magic()
+showing.shown_by(_panel_of)

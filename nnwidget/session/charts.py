@@ -96,15 +96,16 @@ class Strip:
         self._names: list[str] = []
         self._first = self._last = np.zeros(0, np.int64)
         self._values = np.zeros((0, 0), np.float32)
+        self._taken_back = 0
 
     def update(self, history: Reading) -> None:
         """Read what was recorded since the last time."""
         if self.quantity not in history:
             return
         layers: LayerSeries = history[self.quantity]
-        if list(layers) != self._names:
-            # A layer that took part for the first time: its row belongs where the model has it.
-            self._names = list(layers)
+        if list(layers) != self._names or history.taken_back != self._taken_back:
+            # A layer that took part for the first time: its row belongs where the model has it. Or steps became void.
+            self._names, self._taken_back = list(layers), history.taken_back
             self._first = self._last = np.zeros(0, np.int64)
             self._values = np.zeros((len(self._names), 0), np.float32)
         since = int(self._last[-1]) + 1 if len(self._last) else None

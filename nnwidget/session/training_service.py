@@ -19,6 +19,7 @@ from nnwidget.wire.messages import Charts, Control, Look, Nothing, Rate
 _GAP = 0.2  # seconds between two pushes at least
 _SHARE = 0.01  # of the loop's time, for pushes
 _PATIENCE = 1.0  # seconds without an acknowledgement after which one push a second is sent all the same
+_GONE = 60.0  # seconds after which a page that acknowledges nothing counts as gone; it asks when it wakes up
 
 
 @dataclass(slots=True)
@@ -30,6 +31,7 @@ class _Page:
     sent: int = 0
     acknowledged: int = 0
     last: float = 0.0
+    since: float = 0.0  # when what it has not acknowledged was first sent
 
 
 class TrainingService:
@@ -55,6 +57,7 @@ class TrainingService:
         self._seen: object = None
         self._behind = False
         self.in_cell = False
+        self.on_asked: Callable[[], None] | None = None
 
     def welcome(self, client: str, control: bool, send: Send) -> dict[str, Any]:
         """Greet a page."""
@@ -87,6 +90,8 @@ class TrainingService:
                 if page is not None:
                     page.scalar = scalar
                 ticket.reply(self._charts(scalar))
+                if self.on_asked is not None:
+                    self.on_asked()
             case Control() | Rate() as wanted:
                 facts = self._shown.serve(wanted)
                 self.tell()
@@ -95,6 +100,14 @@ class TrainingService:
                 ticket.reply({})
             case _:
                 raise MessageError(f"A training has no {ticket.request.method}.", argument="method")
+
+    def watched(self) -> bool:
+        """Say whether any page shows something."""
+        now = time.monotonic()
+        for page in list(self._pages.values()):
+            if page.acknowledged != page.sent and now - page.since > _GONE:
+                page.scalar = None
+        return any(page.scalar is not None for page in list(self._pages.values()))
 
     def at_boundary(self) -> None:
         """Show the pages what is new, at most five times a second, within our share of the loop's time."""
@@ -144,6 +157,8 @@ class TrainingService:
                 continue
             tree, buffers = encode(self._charts(scalar))
             self._seq += 1
+            if page.acknowledged == page.sent:
+                page.since = now
             page.sent, page.last = self._seq, now
             page.send({"k": "charts", "client": client, "seq": self._seq, "result": tree}, buffers)
 

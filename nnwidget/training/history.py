@@ -28,11 +28,12 @@ from nnwidget.training.history_packing import pack
 from nnwidget.training.history_reading import Reading
 from nnwidget.training.history_store import LEAST_MEMORY, Store, small
 from nnwidget.training.segments_reader import SegmentReader
+from nnwidget.training.showing import Shows
 from nnwidget.training.sizes import parse_bytes
 from nnwidget.types import Array, Event, HistogramBlock
 
 
-class History(Reading):
+class History(Reading, Shows):
     """What was recorded of a training, by step.
 
     In memory it takes at most ``memory`` bytes: 40 % for the numbers of layers, 20 % for histograms, 18 % for snapshots
@@ -121,7 +122,7 @@ class History(Reading):
         history = cls((), memory=parse_bytes(memory))
         history._path = Path(path).expanduser()
         history._reader = SegmentReader(history._path)
-        history.refresh()
+        take_in(history._reader, history._player, history._lock)
         return history
 
     @property
@@ -139,16 +140,30 @@ class History(Reading):
         """What went wrong with the disk or did not fit, one sentence each."""
         return tuple(self._store.problems)
 
+    @property
+    def source(self) -> SegmentReader | None:
+        """What a loaded history is read from; None of one that is recorded here."""
+        return self._reader
+
     def refresh(self) -> bool:
         """Read what was written since the last time; only of a loaded history.
 
         Returns
         -------
         bool
-            Whether there was anything.
+            Whether there was anything. Where nothing can be read any more, ``source.lost`` says why.
         """
+        reader, taken = self._reader, self.taken
+        if reader is None:
+            return False
         with self._reads:
-            return self._reader is not None and take_in(self._reader, self._player, self._lock)
+            try:
+                found, reader.lost = take_in(reader, self._player, self._lock), ""
+            except InputError as error:
+                found, reader.lost = self.taken != taken, str(error)
+            except OSError as error:
+                found, reader.lost = self.taken != taken, f"{reader.path} cannot be read: {error.strerror or error}."
+        return found
 
     def add_steps(self, steps: Array, walls: Array, columns: Mapping[str, Array]) -> None:
         """Record scalars of consecutive steps.
@@ -269,9 +284,22 @@ class History(Reading):
             self._disk.flush()
 
     def close(self) -> None:
-        """Write everything to the disk and close it; what is in memory stays readable. Again it changes nothing."""
+        """Write everything to the disk and close it; what is in memory stays readable. Again it changes nothing.
+
+        A loaded history is taken off the pages that show it.
+        """
         if self._disk is not None:
             self._disk.close()
+        if self._reader is not None:
+            self.hide()
+
+    def __repr__(self) -> str:
+        """Return one line."""
+        name, last = self.meta.get("model"), self.last_step
+        of = f" of {name}" if name else ""
+        at = "no step yet" if last is None else f"to step {last:,}"
+        layers = f"{len(self.layers):,} layer{'' if len(self.layers) == 1 else 's'}"
+        return f"<History{of}, {at}, {layers}, {self._path or 'in memory'}>"
 
     def save(self, path: str | os.PathLike[str]) -> None:
         """Pack everything into one file: all that is on disk, or what is in memory where that is all there is.

@@ -49,6 +49,16 @@ class Reading:
         return self._store.last_step
 
     @property
+    def taken(self) -> int:
+        """How often anything was taken in; rises with whatever is new."""
+        return self._store.taken
+
+    @property
+    def taken_back(self) -> int:
+        """How often later steps became void, because another run went on from an earlier one."""
+        return self._store.taken_back
+
+    @property
     def steps(self) -> Array:
         """Every step of which anything is kept, int64 ``(n,)``, rising."""
         store = self._store

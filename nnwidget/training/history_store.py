@@ -53,6 +53,9 @@ class Store:
         self.pictures: Tracks[tuple[str, str], Array] = Tracks(share["pictures"])
         self.events: Tracks[str, Event] = Tracks(share["events"])
         self.problems: list[str] = []
+        # How often anything was taken in, and how often something was taken back.
+        self.taken = 0
+        self.taken_back = 0
         # Of layers and quantities: their columns, and whether these are the first ones in order.
         self._plans: dict[tuple[tuple[str, ...], tuple[str, ...]], tuple[Array, bool] | None] = {}
 
@@ -80,6 +83,7 @@ class Store:
 
     def add_steps(self, steps: Array, walls: Array, columns: Mapping[str, Array]) -> None:
         """Append scalars of consecutive steps; see :meth:`nnwidget.training.history.History.add_steps`."""
+        self.taken += 1
         places = self.scalar_columns
         if not (WALL_TIME in places and places.keys() >= columns.keys()) and not self._name(
             self.scalars, places, [name for name in (WALL_TIME, *columns) if name not in places], "per-step numbers"
@@ -93,6 +97,7 @@ class Store:
 
     def log(self, step: int, name: str, value: float) -> None:
         """Append one number of the user's."""
+        self.taken += 1
         if name in self.log_columns or self._name(self.logs, self.log_columns, [name], "logged numbers"):
             self.logs.put(step, self.log_columns[name], value)
 
@@ -104,6 +109,7 @@ class Store:
         values : ndarray
             float32 ``(quantities, layers)``; it may be written to.
         """
+        self.taken += 1
         key = (layers, quantities)
         if key not in self._plans:
             self._plans[key] = self._plan(layers, quantities)
@@ -120,6 +126,7 @@ class Store:
 
     def add_histograms(self, step: int, layers: tuple[str, ...], kind: str, block: HistogramBlock) -> None:
         """Keep a copy of one kind of histogram of all layers; see :func:`small`."""
+        self.taken += 1
         copy = HistogramBlock(block.counts.copy(), block.lo.copy(), block.hi.copy())
         size = copy.counts.nbytes + copy.lo.nbytes + copy.hi.nbytes + _OBJECTS + _ARRAYS
         if not self.histograms.add(kind, step, (layers, copy), size):
@@ -127,6 +134,7 @@ class Store:
 
     def add_picture(self, step: int, about: str, name: str, array: Array) -> None:
         """Keep a copy of an array."""
+        self.taken += 1
         copy = np.array(array, order="C")
         copy.flags.writeable = False
         if not self.pictures.add((about, name), step, copy, copy.nbytes + _OBJECTS + _ARRAYS):
@@ -134,6 +142,7 @@ class Store:
 
     def add_event(self, event: Event) -> None:
         """Keep an event."""
+        self.taken += 1
         size = 4 * (len(event.text) + len(event.kind)) + sys.getsizeof(event.data) + _OBJECTS
         size += sum(sys.getsizeof(key) + sys.getsizeof(value) for key, value in event.data.items())
         if not self.events.add(event.kind, event.step, event, size):
@@ -141,6 +150,8 @@ class Store:
 
     def truncate(self, after: int) -> None:
         """Forget everything that was recorded of later steps."""
+        self.taken += 1
+        self.taken_back += 1
         for part in (self.scalars, self.logs, self.samples, self.histograms, self.pictures, self.events):
             part.truncate(after)
 

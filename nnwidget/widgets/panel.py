@@ -56,7 +56,7 @@ class Panel(anywidget.AnyWidget):
         self.address = self.model_id or ""
         _panels[self.address] = self
         self._handle = handle
-        self._summary = summary
+        self.summary = summary
         self._writing = writing
         self.on_shown: Callable[[Panel], None] | None = None
         self.on_msg(self._from_page)
@@ -83,8 +83,8 @@ class Panel(anywidget.AnyWidget):
         found = super()._repr_mimebundle_(**kwargs)
         data = found[0] if isinstance(found, tuple) else found
         if data is not None:
-            data["text/html"] = f"<pre>{html.escape(self._summary)}</pre>"
-            data["text/plain"] = self._summary
+            data["text/html"] = f"<pre>{html.escape(self.summary)}</pre>"
+            data["text/plain"] = self.summary
         if self.on_shown is not None:
             self.on_shown(self)
         return found
