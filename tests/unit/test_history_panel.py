@@ -103,6 +103,10 @@ async def until(true: Callable[[], object]) -> None:
         await asyncio.sleep(0.005)
 
 
+async def ticks(view: history_panel.HistoryPanel, expected: bool = True) -> None:
+    await until(lambda: view._ticker.waiting is expected)
+
+
 def test_a_loaded_history_shows_itself(folder: Path, show: Shower) -> None:
     record(folder).close()
     history = History.load(folder)
@@ -159,11 +163,10 @@ def test_it_follows_while_a_page_shows_it_and_not_longer(
     async def test() -> None:
         writer = record(folder)
         page = show(History.load(folder))
-        ticker = page.view._ticker
         await asyncio.sleep(0.05)
-        assert not ticker.waiting, "nobody looks yet"
+        assert not page.view._ticker.waiting, "nobody looks yet"
         page.charts()
-        await until(lambda: ticker.waiting)
+        await ticks(page.view)
         for step in (11, 12):
             add(writer, step, step)
             await until(lambda step=step: page.pushed() and page.pushed()[-1]["result"]["play"]["step"] == step)
@@ -172,13 +175,13 @@ def test_it_follows_while_a_page_shows_it_and_not_longer(
         await asyncio.sleep(0.1)
         assert len(page.pushed()) == count, "nothing is new"
         page.say(k="watch", params=None)
-        await until(lambda: not ticker.waiting)
+        await ticks(page.view, False)
         add(writer, 13, 13)
         assert page.view._recorded.history.last_step == 12, "nobody looks any more"
         page.charts()
-        await until(lambda: ticker.waiting)
+        await ticks(page.view)
         page.say(k="bye")
-        await until(lambda: not ticker.waiting)
+        await ticks(page.view, False)
         writer.close()
 
     in_kernel(test, monkeypatch)
@@ -193,13 +196,13 @@ def test_a_page_that_fell_silent_counts_as_gone_until_it_asks(
         writer = record(folder)
         page = show(History.load(folder))
         page.charts()
-        await until(lambda: page.view._ticker.waiting)
+        await ticks(page.view)
         add(writer, 11, 11)
         await until(page.pushed)
-        await until(lambda: not page.view._ticker.waiting)
+        await ticks(page.view, False)
         page.acknowledge()
         assert page.charts()["play"]["step"] == 11
-        await until(lambda: page.view._ticker.waiting)
+        await ticks(page.view)
         writer.close()
 
     in_kernel(test, monkeypatch)
@@ -211,12 +214,12 @@ def test_nothing_is_left_behind(folder: Path, show: Shower, monkeypatch: pytest.
         history = History.load(folder)
         page = show(history)
         page.charts()
-        view, ticker, address = page.view, page.view._ticker, page.panel.address
-        await until(lambda: ticker.waiting)
+        view, address = page.view, page.panel.address
+        await ticks(view)
         history.close()
         history.close()
         assert view.closed and page.panel.comm is None
-        await until(lambda: not ticker.waiting)
+        await ticks(view, False)
         assert page.sent[-1]["status"]["state"] == "closed"
         assert len(history["loss"].steps) == 10, "what was read stays"
         # Shown again it is a new panel.
