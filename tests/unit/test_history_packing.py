@@ -1,9 +1,12 @@
 from __future__ import annotations
 
+import os
+import platform
 import signal
 import subprocess
 import sys
 import time
+from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
@@ -11,6 +14,7 @@ import pytest
 
 from nnwidget.errors import InputError, NNWidgetError
 from nnwidget.training.history import History
+from nnwidget.training.history_packing import pack
 from nnwidget.types import Event, HistogramBlock
 from tests.unit.histories import ROOT, add, recorded, same
 
@@ -108,6 +112,78 @@ while True:
         for other in tmp_path.glob(".*"):
             # An unfinished file is not mistaken for a whole one, and does not stand in the way.
             other.unlink()
+
+
+@pytest.mark.parametrize("where", ["first frame", "last frame", "before it is on disk", "before the name", "after"])
+def test_a_kill_at_each_moment_of_a_save_leaves_a_whole_file(tmp_path: Path, where: str) -> None:
+    code = """
+import os, signal, sys
+import numpy as np
+from pathlib import Path
+from nnwidget.training import history, history_packing
+from nnwidget.training.history import History
+
+def die(*given):
+    os.kill(os.getpid(), signal.SIGKILL)
+
+def dying(path, frames):
+    frames = list(frames)
+    at = {"first frame": 1, "last frame": len(frames) - 1}.get(where)
+    def some():
+        for number, frame in enumerate(frames):
+            if number == at:
+                die()
+            yield frame
+    pack(path, some())
+    die()
+
+path, where, value = sys.argv[1], sys.argv[2], float(sys.argv[3])
+made = History(["a"], memory=100_000_000)
+made.log(1, "accuracy", value)
+for step in range(20):
+    made.add_snapshot(step, "map", "a", np.zeros((64, 1024), np.float32))
+if where:
+    pack, history.pack = history_packing.pack, dying
+    if where == "before it is on disk":
+        os.fsync = die
+    if where == "before the name":
+        Path.replace = die
+made.save(path)
+"""
+    path = tmp_path / "packed.nnw"
+
+    def save(where: str, value: float) -> int:
+        command = [sys.executable, "-c", code, str(path), where, str(value)]
+        return subprocess.run(command, cwd=ROOT, check=False, timeout=120).returncode
+
+    for _ in range(2):
+        assert save(where, 0.25) == -signal.SIGKILL
+        # Nothing, or the new one.
+        assert path.exists() == (where == "after")
+        assert len(list(tmp_path.iterdir())) == 1, "what earlier ones left has been cleared away"
+    assert save("", 0.5) == 0 and list(tmp_path.iterdir()) == [path]
+    assert save(where, 0.75) == -signal.SIGKILL
+    loaded = History.load(path)
+    assert loaded["accuracy"].values.tolist() == [0.75 if where == "after" else 0.5]
+    assert not loaded.problems and len(loaded.snapshot_steps("map", "a")) == 20
+
+
+def test_a_save_that_is_interrupted_or_goes_on_elsewhere_leaves_its_own_file_alone(tmp_path: Path) -> None:
+    path = tmp_path / "packed.nnw"
+
+    def interrupted() -> Iterator[bytes]:
+        yield b"begun"
+        raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        pack(path, interrupted())
+    assert list(tmp_path.iterdir()) == []
+    # Saved by a process that lives, by one of another machine, and by somebody else.
+    others = [f".packed.nnw.{platform.node()}.{os.getppid()}.1.part", ".packed.nnw.elsewhere.1.1.part", ".packed.part"]
+    for name in others:
+        (tmp_path / name).write_bytes(b"begun")
+    recorded(tmp_path / "run").save(path)
+    assert sorted(other.name for other in tmp_path.iterdir()) == sorted([*others, path.name, "run"])
 
 
 def test_a_file_that_cannot_be_written(tmp_path: Path) -> None:
