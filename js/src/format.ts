@@ -69,12 +69,14 @@ export function shape(sizes: readonly number[]): string {
   return sizes.length === 0 ? "scalar" : sizes.join("×");
 }
 
-/** A time in seconds: 120 ms, 0.3 s, 4 s, 2 min. */
+/** A time in seconds: 120 ms, 0.3 s, 4 s, 2 min, 3 h, 2 d. */
 export function duration(seconds: number): string {
   if (seconds < 0.1) return `${Math.max(1, Math.round(seconds * 1000))} ms`;
   if (seconds < 10) return `${seconds.toFixed(1).replace(/\.0$/, "")} s`;
   if (seconds < 90) return `${Math.round(seconds)} s`;
-  return `${Math.round(seconds / 60)} min`;
+  if (seconds < 90 * 60) return `${Math.round(seconds / 60)} min`;
+  if (seconds < 36 * 3600) return `${Math.round(seconds / 3600)} h`;
+  return `${Math.round(seconds / 86_400)} d`;
 }
 
 /** A factor as on the strength slider: 1.00×. */

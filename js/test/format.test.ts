@@ -80,6 +80,7 @@ test("shapes, times, factors and nouns", () => {
   expect(shape([192, 28, 28])).toBe("192×28×28");
   expect(shape([])).toBe("scalar");
   expect([0.012, 0.34, 4, 65, 240].map(duration)).toEqual(["12 ms", "0.3 s", "4 s", "65 s", "4 min"]);
+  expect([5400, 86_400, 200_000].map(duration)).toEqual(["2 h", "24 h", "2 d"]);
   expect(factor(1)).toBe("1.00×");
   expect([plural(1, "edit"), plural(2, "edit"), plural(1234, "channel")]).toEqual([
     "1 edit",

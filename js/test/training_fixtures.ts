@@ -1,5 +1,5 @@
 /** A made-up training for the tests and the harness: its facts, its charts. */
-import type { ArrayView, ChartsResult, Curve, LayerStrip, Play } from "../src/wire/types";
+import type { ArrayView, ChartsResult, Curve, LayerStrip, Play, RecordFacts } from "../src/wire/types";
 
 export const i32 = (values: readonly number[]): ArrayView<Int32Array> => ({
   dtype: "i32",
@@ -30,8 +30,25 @@ export function play(change: Partial<Play> = {}): Play {
     loss: "CrossEntropyLoss",
     loss_missing: false,
     problem: "",
+    record: null,
+    ago: null,
     ...change,
   };
+}
+
+/** A history that is only read. */
+export function recorded(change: Partial<Play> = {}, record: Partial<RecordFacts> = {}): Play {
+  const facts: RecordFacts = {
+    kind: "folder",
+    path: "runs/a",
+    lost: false,
+    empty: false,
+    parameters: 12_330,
+    rank: null,
+    ranks: null,
+    ...record,
+  };
+  return play({ state: "recorded", controls: "view", cost: null, loss: "", ago: 2, record: facts, ...change });
 }
 
 export function curve(values: readonly number[], change: Partial<Curve> = {}): Curve {

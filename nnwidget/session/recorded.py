@@ -72,6 +72,7 @@ class Recorded:
             "record": {
                 "kind": kind,
                 "path": "" if source is None else str(source.path),
+                "lost": source is not None and bool(source.lost),
                 "empty": history.last_step is None,
                 **{name: _whole(meta.get(name)) for name in ("parameters", "rank", "ranks")},
             },

@@ -9,6 +9,8 @@ export interface StateWords {
   text: string;
   /** What the person should know beside it, or "". */
   warning: string;
+  /** What is read out instead of a text that changes all the time. */
+  said?: string;
 }
 
 export interface StateFacts {

@@ -218,7 +218,7 @@ export interface FiltersResult {
 export interface Play {
   /** `idle`: the loop is over, the watch is still open. */
   name: string;
-  state: "waiting" | "running" | "paused" | "idle" | "finished" | "stopped" | "interrupted" | "failed";
+  state: "waiting" | "running" | "paused" | "idle" | "finished" | "stopped" | "interrupted" | "failed" | "recorded";
   /** What was asked for and has not happened yet. */
   asked: "" | "pause" | "stop";
   /** How the last loop of a watch that is still open came to its end. */
@@ -237,6 +237,24 @@ export interface Play {
   loss: string;
   loss_missing: boolean;
   problem: string;
+  /** Of a history that is only read, with the state `recorded`. */
+  record: RecordFacts | null;
+  /** Seconds since a history last grew, when this was said; null where nobody saw it. */
+  ago: number | null;
+}
+
+/** What a history is read from, and what its training was. */
+export interface RecordFacts {
+  /** A folder may be written to by another process, memory by a loop of this kernel. */
+  kind: "folder" | "file" | "memory";
+  path: string;
+  /** Nothing can be read any more; `problem` says why. */
+  lost: boolean;
+  /** There is no step in it. */
+  empty: boolean;
+  parameters: number | null;
+  rank: number | null;
+  ranks: number | null;
 }
 
 /** What watching adds, as fractions of the time the loop would take alone; `every` and `stride` are steps. */

@@ -6,6 +6,8 @@ import { eventRole } from "./colours";
 export function Events(props: {
   events: readonly TrainingEvent[];
   count: number;
+  /** Where Python has all of them. */
+  where: string;
   onCursor(step: number | null): void;
 }) {
   const { events, count } = props;
@@ -28,7 +30,7 @@ export function Events(props: {
           </li>
         ))}
       </ol>
-      {count > events.length && <p class="nnw-dim">Older ones are in w.history.events.</p>}
+      {count > events.length && <p class="nnw-dim">Older ones are in {props.where}.</p>}
     </section>
   );
 }

@@ -17,6 +17,8 @@ import { scalarName } from "./words";
 export function spanOf(charts: ChartsResult): [number, number] {
   const { play } = charts;
   const ends = play.step > play.first ? [play.first + 1, play.step] : [];
+  // A history may begin anywhere.
+  if (play.record !== null) ends.shift();
   for (const part of [charts.curve?.steps, charts.layers?.first, charts.layers?.last]) {
     const { data } = part ?? {};
     if (data !== undefined && data.length > 0) ends.push(data[0] as number, data[data.length - 1] as number);
@@ -38,6 +40,7 @@ export function TrainingPanel({ store, dark }: ShellProps<TrainingStore>) {
         status={link.status.value}
         connection={link.connection.value}
         kernelBusy={link.kernelBusy.value}
+        silence={store.silence.value}
       >
         <Controls
           play={play}
@@ -113,7 +116,12 @@ function Charts({ store, charts, dark }: ShellProps<TrainingStore> & { charts: C
           )}
         </div>
       </div>
-      <Events events={charts.events} count={charts.event_count} onCursor={onCursor} />
+      <Events
+        events={charts.events}
+        count={charts.event_count}
+        where={charts.play.record === null ? "w.history.events" : "history.events"}
+        onCursor={onCursor}
+      />
     </>
   );
 }
@@ -138,6 +146,12 @@ function Scalars({ store, charts }: { store: TrainingStore; charts: ChartsResult
 
 function emptyCurve(store: TrainingStore, charts: ChartsResult): ComponentChildren {
   const { play } = charts;
+  if (play.record !== null) {
+    if (!play.record.empty) return `No ${scalarName(store.scalar.value)} is recorded. The list above has what is.`;
+    return play.record.kind === "folder"
+      ? "No step is recorded yet. The first appears here by itself."
+      : "No step yet.";
+  }
   if (play.step === play.first) return "No step yet: run the training loop.";
   if (store.scalar.value === "loss" && play.loss_missing) {
     return (

@@ -3,12 +3,15 @@ import { duration, number, percent, plural } from "../../format";
 import type { Connection } from "../../state/link";
 import type { Cost, Curve, Play, Status } from "../../wire/types";
 import type { StateWords } from "../state_words";
+import { recordWords } from "./record";
 
 export interface TrainingFacts {
   play: Play | null;
   status: Status;
   connection: Connection;
   kernelBusy: boolean;
+  /** Seconds since Python last said how a history stands. */
+  silence?: number;
 }
 
 /** What the charts call a number. */
@@ -37,11 +40,15 @@ function answers(status: Status): string {
   return seconds < 1 ? `answers in ${duration(seconds)}` : `answers at the next step, about ${duration(seconds)}`;
 }
 
-export function playWords({ play, status, connection, kernelBusy }: TrainingFacts): StateWords {
-  if (status.state === "closed")
-    return { mark: "gone", text: "closed", warning: "the cell that made it was run again" };
+export function playWords({ play, status, connection, kernelBusy, silence = 0 }: TrainingFacts): StateWords {
+  const record = play?.record ?? null;
+  if (status.state === "closed") {
+    const warning = record === null ? "the cell that made it was run again" : "show the history again to follow it";
+    return { mark: "gone", text: "closed", warning };
+  }
   if (connection === "gone") {
-    return { mark: "gone", text: "the kernel was stopped", warning: "run the cells again to train again" };
+    const warning = `run the cells again to ${record === null ? "train" : "see it"} again`;
+    return { mark: "gone", text: "the kernel was stopped", warning };
   }
   if (connection === "silent") {
     return { mark: "gone", text: "Python does not answer", warning: "run the cell that made this panel again" };
@@ -50,6 +57,7 @@ export function playWords({ play, status, connection, kernelBusy }: TrainingFact
     const text = kernelBusy ? "waiting for the cell that runs" : "connecting to Python…";
     return { mark: "waiting", text, warning: "" };
   }
+  if (record !== null) return recordWords(play, record, { silence, busy: kernelBusy || status.state === "busy" });
   const at = play.step.toLocaleString("en-US");
   const made = plural(play.step - play.first, "step");
   const held = play.asked === "pause" ? " · waits after the next step" : "";
