@@ -70,7 +70,21 @@ def test_only_the_first_replica_keeps_what_it_makes_of_pinned_inputs(ranks):
 def test_one_rank_is_not_paused_or_stopped_alone(ranks):
     for said in ranks:
         assert all("time out" in sentence and "broadcast" in sentence for sentence in said["replicas"]["refused"])
-        assert len(said["replicas"]["refused"]) == 3 and not said["replicas"]["should_stop"]
+        # By name and by the page's buttons.
+        assert len(said["replicas"]["refused"]) == 6 and not said["replicas"]["should_stop"]
+
+
+def test_the_first_rank_shows(ranks):
+    assert [said["replicas"]["shown"] for said in ranks] == [True, False]
+
+
+def test_clicks_on_the_first_rank_run_nothing_through_the_wrapper(ranks):
+    first, second = (said["replicas"]["clicks"] for said in ranks)
+    for found in (first, second):
+        assert found["same"] and not found["error"] and found["wrapper"] == 12, "the loop's own forwards alone"
+    assert first["seen"] == [[16]] * 12 and second["seen"] == []
+    # Nor does running a bad step again.
+    assert [said["replicas"]["wrapper"] for said in ranks] == [12, 12]
 
 
 def test_a_bad_batch_of_one_replica_is_named_there_and_its_gradients_everywhere(ranks):
@@ -106,7 +120,10 @@ def test_norms_of_shards_are_put_together_on_the_first_rank(ranks):
 def test_what_would_hang_a_sharded_training_is_refused_with_the_way_out(ranks):
     for said in ranks:
         assert "hang the others" in said["shards"]["inputs"] and "Leave inputs out" in said["shards"]["inputs"]
-        assert "broadcast" in said["shards"]["refused"]
+        assert len(said["shards"]["refused"]) == 6
+        assert all("time out" in sentence and "broadcast" in sentence for sentence in said["shards"]["refused"])
+        assert "lone forward would hang them all" in said["shards"]["clicks"]
+        assert "Explore an unsharded copy" in said["shards"]["clicks"]
         assert said["shards"]["every"] == 10, "by number, so that all ranks choose the same steps"
 
 

@@ -9,9 +9,12 @@ import torch
 import torch.distributed as dist
 from torch import nn
 
+from nnwidget import watching
 from nnwidget.errors import InputError, NNWidgetError
+from nnwidget.explorer import explore
 from nnwidget.training.history import History
 from nnwidget.watching import watch
+from nnwidget.wire.messages import Control
 from tests.bits import bits
 
 STEPS = 12
@@ -79,6 +82,34 @@ def train(model, watcher=None, *, micro=1, spoil=None, count=STEPS, after=lambda
     return {"losses": losses, "state": repr(bits([losses, *own, torch.get_rng_state()]))}, made
 
 
+def by_the_page(watch):
+    """What a page that asks for it is told."""
+    return [error_of(lambda action=action: watch.play.serve(Control(action))) for action in ("pause", "step", "stop")]
+
+
+def shown():
+    """Whether a watch made in a notebook shows its panel on this rank."""
+    from IPython import display
+
+    model, seen = replicated(), []
+    before = watching._in_notebook, display.display
+    watching._in_notebook, display.display = lambda: True, seen.append
+    try:
+        with watch(model, torch.optim.SGD(model.parameters(), lr=0.1)) as w:
+            return seen == [w] if seen else False
+    finally:
+        watching._in_notebook, display.display = before
+
+
+def clicked(model, optimizer, seen):
+    """Watch a replica; its first rank has an explorer whose clicks are served between steps."""
+    w = watch(model, optimizer, inputs=torch.ones(2, 8), every=1, budget=None)
+    if dist.get_rank() == 0:
+        ex = explore(model, torch.ones(2, 8), watch=w)
+        optimizer.register_step_post_hook(lambda *_: seen.append(ex.activation("2").shape))
+    return w
+
+
 def series(watch, name, layer=None):
     found = watch.history.series(name, layer)
     return dict(zip(map(str, found.steps.tolist()), found.values.tolist(), strict=True))
@@ -119,10 +150,19 @@ def replicas(folder):
         }
     model = replicated()
     with watch(model, torch.optim.SGD(model.parameters(), lr=0.1)) as w:
-        said["refused"] = [error_of(w.pause), error_of(w.advance), error_of(w.stop)]
-        said["should_stop"] = w.should_stop
+        said["refused"] = [error_of(w.pause), error_of(w.advance), error_of(w.stop), *by_the_page(w)]
+        said["should_stop"] = w.should_stop or w.paused
+    said["shown"] = shown()
+    alone, _ = train(replicated())
+    through, forward, seen = [], nn.parallel.DistributedDataParallel.forward, []
+    nn.parallel.DistributedDataParallel.forward = lambda *given: through.append(1) or forward(*given)
+    watched, w = train(replicated(), lambda m, o: clicked(m, o, seen))
+    said["clicks"] = {"same": alone == watched, "seen": seen, "error": w._engine.error, "wrapper": len(through)}
+    through.clear()
     _, w = train(replicated(), lambda m, o: watch(m, o, every=1, budget=None), spoil=(5, 1))
     said["findings"] = [[f.step, f.layer, f.evidence.get("direction")] for f in w.findings]
+    said["wrapper"] = len(through)
+    nn.parallel.DistributedDataParallel.forward = forward
     alone, _ = train(replicated())
     watched, _ = train(replicated(), (lambda m, o: watch(m, o)) if dist.get_rank() == 0 else None)
     said["watched by the first alone"] = alone == watched
@@ -156,7 +196,8 @@ def shards(folder):
     optimizer = torch.optim.SGD(model.parameters(), lr=0.1)
     said["inputs"] = error_of(lambda: watch(model, optimizer, inputs=torch.ones(2, 8)))
     with watch(model, optimizer) as w:
-        said["refused"] = error_of(w.pause)
+        said["refused"] = [error_of(w.pause), error_of(w.advance), error_of(w.stop), *by_the_page(w)]
+        said["clicks"] = error_of(lambda: explore(model, torch.ones(2, 8), watch=w))
         said["every"] = w._engine.governor._every
     _, w = train(sharded(), lambda m, o: watch(m, o), spoil=(5, 1))
     said["findings"] = [[f.step, f.evidence.get("exact")] for f in w.findings]
