@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import logging
 import weakref
 from collections.abc import Callable
@@ -19,7 +20,7 @@ class BareHook:
     """Calls ``call(owner, *given)`` for as long as its owner lives; a copy or a pickle of it is a no-op.
 
     It changes nothing of what torch passes on, does nothing in forked children and while a model is compiled or
-    exported, and an error in it is logged and goes no further.
+    exported, and an error in it is logged, told to the owner's ``gave_up(error)`` if it has one, and goes no further.
 
     Parameters
     ----------
@@ -47,9 +48,11 @@ class BareHook:
             return
         try:
             self._call(owner, *given)
-        except Exception:  # never break the user's step
+        except Exception as error:  # never break the user's step
             self._call = _nothing
             log.exception("nnwidget gave up listening to a %s", type(given[0]).__name__)
+            with contextlib.suppress(Exception):
+                getattr(owner, "gave_up", _nothing)(error)
 
     def __reduce__(self) -> tuple[Any, ...]:
         """Leave a no-op behind."""

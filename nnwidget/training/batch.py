@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -45,6 +45,8 @@ class BatchKeeper:
         self._kinds = ("cpu", "cuda") if self._cuda else ("cpu",)
         self.last: Batch | None = None
         self.number = 0
+        # Told of an error in a hook, which ends all of it.
+        self.gave_up: Callable[[Exception], None] | None = None
         self._within = self._each = self.samples = 0
 
     def listen(self, on: bool) -> None:

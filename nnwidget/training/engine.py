@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import functools
 import logging
 import math
 import os
@@ -123,6 +124,9 @@ class Engine:
         self.steps.others = self._others_stepped
         self.steps.heed_others(True)
         self.sampler.on_scaled = self._scaled
+        self.losses.gave_up = functools.partial(self._gave_up, "Hearing the loss", self.losses.close)
+        self.flight.keeper.gave_up = functools.partial(self._gave_up, "Keeping the batch", self.flight.keeper.let_go)
+        self._scaling.gave_up = functools.partial(self._gave_up, "Following the scaler", self._scaling.close)
         self._scaling.watch(model, lambda: self.step, self._live_optimizers, self._skipped)
         self.gate.on_shut = self._press
         self._prepare()
@@ -528,6 +532,10 @@ class Engine:
         self.event(
             "error", f"Observing {layer!r} failed and was given up: {type(error).__name__}: {error}", layer=layer
         )
+
+    def _gave_up(self, what: str, end: Callable[[], None], error: Exception) -> None:
+        end()
+        self.event("error", f"{what} failed and was given up: {type(error).__name__}: {error}")
 
     def _failed(self, error: Exception) -> None:
         """Give up recording and say so once; pause and stop go on working."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import logging
 import time
 import weakref
 from collections.abc import Callable, Sequence
@@ -18,6 +19,8 @@ from nnwidget.model.taps import Taps, noop_reduction
 from nnwidget.training.courier import Courier
 from nnwidget.training.layer_set import Watched
 from nnwidget.training.measure import Moments, from_device, on_device, on_host, usable
+
+log = logging.getLogger("nnwidget")
 
 _in_backward = torch._C._current_graph_task_id
 
@@ -157,11 +160,10 @@ class LayerTaps:
         self._taps = Taps(on_error=self._broke)
         for layer in self._layers:
             if layer.name not in self._gone:
-                self._taps.add(str(layer.index), layer.module, after=self.seer(layer))
+                self._taps.add(layer.name, layer.module, after=self.seer(layer))
 
-    def _broke(self, index: str, error: Exception) -> None:
-        name = next((layer.name for layer in self._layers if layer.index == int(index)), None)
-        if name is not None and name not in self._gone:
+    def _broke(self, name: str, error: Exception) -> None:
+        if name not in self._gone:
             self._gone.add(name)
             with contextlib.suppress(Exception):
                 self._failed(name, error)
@@ -226,7 +228,8 @@ class _Back:
                     owner._keep("output_grad", self.name, gradient.detach())
             flow.seconds += time.perf_counter() - started
         except Exception as error:  # never break the user's backward
-            owner._broke(str(self.index), error)
+            log.warning("Observing the gradient of %r failed and was given up: %r", self.name, error)
+            owner._broke(self.name, error)
 
     def __reduce__(self) -> tuple[Any, ...]:
         """Leave a no-op behind."""

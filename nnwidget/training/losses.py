@@ -58,6 +58,8 @@ class LossFinder:
         self._steps = 0
         self.now = StepLoss()
         self.source = ""
+        # Told of an error in a hook, which ends all of it.
+        self.gave_up: Callable[[Exception], None] | None = None
         # Told of the gradient that a loss is given, where somebody asks.
         self.begins: Callable[[Tensor], None] | None = None
         if not isinstance(model, torch.jit.ScriptModule):

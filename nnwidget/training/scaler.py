@@ -29,6 +29,8 @@ class Scaling:
         self._scaler = scaler
         self._hook: Any = None
         self._seen: Any = None
+        # Told of an error in a hook, which ends all of it.
+        self.gave_up: Callable[[Exception], None] | None = None
         self._count = -1
 
     @property
