@@ -48,7 +48,8 @@ describe("the words for a history", () => {
   it("name the end of a long path", () => {
     expect(shortPath("runs/a")).toBe("runs/a");
     const long = shortPath("/scratch/users/somebody/experiments/2026/run-17");
-    expect(long).toBe("…experiments/2026/run-17");
+    expect(long).toBe("…/experiments/2026/run-17");
+    expect(shortPath("/tmp/a-folder-with-a-name-that-is-much-too-long/run")).toBe("…/run");
     expect(shortPath(`/x/${"y".repeat(60)}`)).toHaveLength(33);
   });
 

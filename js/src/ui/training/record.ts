@@ -22,7 +22,7 @@ export function shortPath(path: string): string {
   const parts = path.split(/(?<=[\\/])/);
   let end = parts.pop() ?? "";
   while (parts.length > 0 && (parts.at(-1) as string).length + end.length < LONGEST) end = parts.pop() + end;
-  return `…${end.slice(-LONGEST)}`;
+  return parts.length > 0 && end.length < LONGEST ? `…/${end}` : `…${end.slice(-LONGEST)}`;
 }
 
 function since(seconds: number): string {
