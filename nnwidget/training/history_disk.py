@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import os
 import threading
 import time
@@ -13,6 +14,8 @@ from nnwidget.errors import InputError
 from nnwidget.training.history_frames import Player, logs_frame, segment_frame
 from nnwidget.training.segments_reader import SegmentReader
 from nnwidget.training.segments_writer import SegmentWriter, prepare
+
+log = logging.getLogger("nnwidget")
 
 # So many logged numbers in so many seconds are written at once; those of a loop that logs more go with its steps.
 _LOGS_AT_ONCE = 16
@@ -114,6 +117,8 @@ class Disk:
 
     def _failed(self, sentence: str) -> None:
         self.failed = True
+        # A script has no panel to read it in.
+        log.warning("%s", sentence)
         self._report(sentence)
 
 
