@@ -14,17 +14,17 @@ const said = (play: Play, silence = 0, busy = false) => {
 
 describe("the words for a history", () => {
   it.each<[Partial<Play>, Partial<RecordFacts>, number, boolean, string, string]>([
-    [{}, {}, 0, false, "live", "following runs/a · step 1,240 · last written 2 s ago"],
-    [{ ago: 0 }, {}, 0, false, "live", "following runs/a · step 1,240 · last written 1 s ago"],
-    [{ ago: 2 }, {}, 4, false, "live", "following runs/a · step 1,240 · last written 6 s ago"],
-    [{ ago: 2 }, {}, 8, false, "idle", "following runs/a · step 1,240 · not written to for 10 s"],
-    [{ ago: 40 }, {}, 0, false, "idle", "following runs/a · step 1,240 · not written to for 40 s"],
-    [{ ago: 9000 }, {}, 0, false, "idle", "following runs/a · step 1,240 · not written to for 3 h"],
-    [{ step: 0 }, { empty: true }, 0, false, "live", "following runs/a · no step yet · last written 2 s ago"],
-    [{}, {}, 16, false, "waiting", "following runs/a · step 1,240 | last read 16 s ago"],
-    [{}, {}, 4, true, "live", "following runs/a · step 1,240 · last written 6 s ago"],
-    [{}, {}, 40, true, "waiting", "following runs/a · step 1,240 | a cell keeps the kernel busy: last read 40 s ago"],
-    [{}, { lost: true }, 0, false, "gone", "no longer follows runs/a · step 1,240"],
+    [{}, {}, 0, false, "live", "following · step 1,240 · last written 2 s ago · runs/a"],
+    [{ ago: 0 }, {}, 0, false, "live", "following · step 1,240 · last written 1 s ago · runs/a"],
+    [{ ago: 2 }, {}, 4, false, "live", "following · step 1,240 · last written 6 s ago · runs/a"],
+    [{ ago: 2 }, {}, 8, false, "idle", "not written to for 10 s · step 1,240 · runs/a"],
+    [{ ago: 40 }, {}, 0, false, "idle", "not written to for 40 s · step 1,240 · runs/a"],
+    [{ ago: 9000 }, {}, 0, false, "idle", "not written to for 3 h · step 1,240 · runs/a"],
+    [{ step: 0 }, { empty: true }, 0, false, "live", "following · no step yet · last written 2 s ago · runs/a"],
+    [{}, {}, 16, false, "waiting", "following · step 1,240 | last read 16 s ago"],
+    [{}, {}, 4, true, "live", "following · step 1,240 · last written 6 s ago · runs/a"],
+    [{}, {}, 40, true, "waiting", "following · step 1,240 | a cell keeps the kernel busy: last read 40 s ago"],
+    [{}, { lost: true }, 0, false, "gone", "no longer followed · step 1,240 · runs/a"],
     [{}, { kind: "file", path: "a.nnw" }, 99, false, "idle", "saved in a.nnw · step 1,240"],
     [{}, { kind: "memory", path: "" }, 0, false, "live", "kept in memory · step 1,240 · last written 2 s ago"],
     [{ ago: null }, { kind: "memory", path: "" }, 0, false, "idle", "kept in memory · step 1,240"],
@@ -75,7 +75,7 @@ describe("the panel of a history", () => {
 
   it("says what it reads and what the training was, and steers nothing", async () => {
     const { root } = await show(history());
-    expect(root.querySelector(".nnw-state")?.textContent).toBe("following runs/a · step 40 · last written 2 s ago");
+    expect(root.querySelector(".nnw-state")?.textContent).toBe("following · step 40 · last written 2 s ago · runs/a");
     expect(root.querySelector(".nnw-header")?.textContent).toContain("DigitsNet12.3 k parameters");
     expect(root.querySelector(".nnw-controls")).toBeNull();
     expect(root.querySelector("[role=status]")?.textContent).toBe("following");

@@ -172,5 +172,5 @@ def test_a_removed_folder_is_a_sentence_and_the_panel_outlives_a_reload(lab: Lab
         path.unlink()
     folder.rmdir()
     expect(panel.root.locator(".nnw-notice")).to_contain_text("is gone", timeout=30_000)
-    expect(panel.state).to_contain_text("no longer follows")
+    expect(panel.state).to_contain_text("no longer followed")
     assert panel.last_point() == 40, "what was read stays"

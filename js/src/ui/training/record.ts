@@ -33,19 +33,21 @@ export function recordWords(play: Play, record: RecordFacts, { silence, busy }: 
   const at = record.empty ? "no step yet" : `step ${play.step.toLocaleString("en-US")}`;
   const path = shortPath(record.path);
   if (record.kind === "file") return { mark: "idle", text: `saved in ${path} · ${at}`, warning: "" };
-  if (record.lost) return { mark: "gone", text: `no longer follows ${path} · ${at}`, warning: "" };
-  const where = record.kind === "folder" ? `following ${path}` : "kept in memory";
+  // What matters most comes first: a narrow header cuts the path.
+  const words = (...parts: string[]) => [...parts, path].filter(Boolean).join(" · ");
+  if (record.lost) return { mark: "gone", text: words("no longer followed", at), warning: "" };
+  const doing = record.kind === "folder" ? "following" : "kept in memory";
   if (silence > (busy ? DEAF.busy : DEAF.idle)) {
     const read = `last read ${since(silence)} ago`;
     const warning = busy ? `a cell keeps the kernel busy: ${read}` : read;
-    return { mark: "waiting", text: `${where} · ${at}`, warning, said: "not read at present" };
+    return { mark: "waiting", text: `${doing} · ${at}`, warning, said: "not read at present" };
   }
   const age = play.ago === null ? null : play.ago + silence;
   if (age !== null && age < FRESH) {
-    return { mark: "live", text: `${where} · ${at} · last written ${since(age)} ago`, warning: "", said: "following" };
+    return { mark: "live", text: words(doing, at, `last written ${since(age)} ago`), warning: "", said: "following" };
   }
-  const still = age === null || record.kind === "memory" ? "" : ` · not written to for ${since(age)}`;
-  return { mark: "idle", text: `${where} · ${at}${still}`, warning: "", said: "not written to any more" };
+  const still = age === null || record.kind === "memory" ? doing : `not written to for ${since(age)}`;
+  return { mark: "idle", text: words(still, at), warning: "", said: "not written to any more" };
 }
 
 /** What the training was: its size, and which of several processes. */
