@@ -539,7 +539,8 @@ def watch(
         What the loop calls, with its wrappers (compiled, DataParallel, DistributedDataParallel), or sharded with
         ``fully_shard``.
     optimizer : Optimizer or sequence of them, optional
-        What ends a step. Without it every optimiser that holds parameters of the model does.
+        What ends a step. Without it every optimiser that holds parameters of the model does. Of several, the last one
+        ends it: where that one does not step in every iteration of the loop, call ``w.step()`` at the end of each.
     inputs : Tensor, tuple, dict or DataLoader, optional
         Pinned inputs, in the forms that :func:`nnwidget.explore` takes. Between steps they are run through the model
         (itself, without wrappers, eagerly, in evaluation mode, without a trace on it), and feature maps, predictions

@@ -63,6 +63,30 @@ def test_several_optimisers_of_one_model_make_one_step(named):
     assert w.history["total_grad_norm"].values.tolist()[skip:] == pytest.approx(wanted[skip:])
 
 
+@pytest.mark.parametrize("named", [True, False])
+@pytest.mark.parametrize("by_hand", [True, False])
+def test_where_the_last_optimiser_steps_in_every_other_iteration_only(named, by_hand):
+    model = net()
+    body, head = sgd(model[0]), sgd(model[2])
+    wanted = []
+    with watch(model, [body, head] if named else None, every=1, budget=None) as w:
+        for step in range(12):
+            model.zero_grad()
+            backward(model, step)
+            wanted.append(norm(model) if step % 2 else norm(model[0]))
+            body.step()
+            if step % 2:
+                head.step()
+            if by_hand:
+                w.step()
+    if by_hand:
+        assert w.steps == 12 and w.history["activation_mean"]["0"].steps.tolist() == list(range(1, 13))
+        assert w.history["total_grad_norm"].values.tolist()[4:] == pytest.approx(wanted[4:])
+    else:
+        # It is no other sequence of steps than that of a loop with a loop for the body in it.
+        assert 6 <= w.steps <= 8
+
+
 def test_an_optimiser_that_steps_no_more_hands_the_lead_on():
     model = net()
     first, second = sgd(model[0]), sgd(model[2])
