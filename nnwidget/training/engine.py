@@ -38,7 +38,7 @@ from nnwidget.types import Event, Finding
 
 log = logging.getLogger("nnwidget")
 
-_FLUSH = 0.1  # seconds between two deliveries to the history
+_FLUSH = 0.2  # seconds between two deliveries to the history
 _SKIPPED = "The gradient scaler skipped this step: a gradient was not finite."
 _PATIENCE = 1.0  # seconds to wait for a loop in another thread to take the hooks off itself
 
@@ -89,12 +89,15 @@ class Engine:
         self.closed = False
         self._broken = False
         self._optimizers: list[weakref.ref[Optimizer]] = [weakref.ref(optimizer) for optimizer in optimizers]
+        self._last: Callable[[], Optimizer | None] = _none
         # Called many times a second while a loop waits, and after each step with (step, recorded).
         self.meanwhile: Callable[[], None] | None = None
         self.listener: Callable[[int, bool], None] | None = None
         self.pulse = Pulse()
         self._start = self._step_at = start_step
         self._looking = True
+        # What the coming step needs is attached already: it is like the one before.
+        self._only_looks = False
         self._scaling = Scaling(scaler)
         self._gauges = Gauges(model)
         self._skipping = self._in_forward = False
@@ -275,7 +278,8 @@ class Engine:
                 # A gradient that is not finite is a scaler's own affair.
                 norm = None if self._scaling.minds(optimizer) else self._norm
                 self.flight.about_to_step(self.step + 1, self.losses.now.values, norm)
-            self.sampler.about_to_step()
+            if self.sampler.armed:
+                self.sampler.about_to_step()
         except Exception as error:  # never break the user's step
             self._failed(error)
         self._inside += time.perf_counter() - started
@@ -339,13 +343,14 @@ class Engine:
         if ended:
             if now >= self.pulse.due:
                 self.pulse.beat()
-            self._hold()
+            if self.steps.pressing:
+                self._hold()
             self._out = time.perf_counter()
 
     def _note(self, optimizer: Optimizer | None, now: float, *, ended: bool) -> None:
         if optimizer is not None and self._looking:
-            if all(known() is not optimizer for known in self._optimizers):
-                self._optimizers.append(weakref.ref(optimizer))
+            if self._last() is not optimizer:
+                self._meet(optimizer)
             if self._norm is None:
                 # A closure computed the gradients within the step.
                 self._take_norm(optimizer)
@@ -360,6 +365,11 @@ class Engine:
         else:
             self._inside += time.perf_counter() - now
 
+    def _meet(self, optimizer: Optimizer) -> None:
+        self._last = weakref.ref(optimizer)
+        if all(known() is not optimizer for known in self._optimizers):
+            self._optimizers.append(self._last)
+
     def _ended(self, optimizer: Optimizer | None, now: float) -> None:
         self.thread = threading.get_ident()
         took, steps = now - self._out, self.step - self._step_at
@@ -371,7 +381,8 @@ class Engine:
         inside = self._inside + (self.sampler.seconds if recorded else 0.0)
         if recorded:
             self._rows.note("watch_time", self.governor.extra(took, inside) + time.perf_counter() - now)
-        if now - self._flushed > _FLUSH:
+        # Other ranks wait for our share of a recorded step.
+        if now - self._flushed > _FLUSH or (recorded and self.sampler.shares is not None):
             self.flush()
         if recorded:
             self.governor.recorded(self.step, took, inside, time.perf_counter() - now)
@@ -395,7 +406,7 @@ class Engine:
 
     def _look(self, optimizer: Optimizer | None, took: float, *, recorded: bool) -> None:
         row: dict[str, float | Tensor] = {"step_time": took}
-        loss, several = self.losses.now.value, len(self.losses.now) > 1
+        several, loss = len(self.losses.now) > 1, self.losses.now.take()
         if loss is not None:
             row["loss"] = loss
         if self._norm is not None and not self._skipping:
@@ -404,27 +415,31 @@ class Engine:
             row |= self._gauges.read(self.flight.keeper.samples, took)
         self._groups(row)
         self._rows.add(self.step, row)
-        self.losses.now.take()
         self._norm = None
         if recorded:
             if self._scaling.divisor(optimizer) != 1.0:
                 self.sampler.begun_with = None
+            self.flight.ring.stepped()
             left, scale = self._scaling.left(optimizer), self._scaling.scale(optimizer)
             self.sampler.stepped(self.step, left, scale, cleared=self._cleared, skipped=self._skipping)
         self._cleared = False
-        self.losses.stepped()
-        self._notice_compiled()
-        # Several losses in a step may be another model's too.
-        self.steps.heed_others(several or self._others or not self.losses.settled)
-        self.flight.checked(self.step)
+        if several or not self._only_looks:
+            self.losses.stepped()
+            self._notice_compiled()
+            # Several losses in a step may be another model's too.
+            self.steps.heed_others(several or self._others or not self.losses.settled)
+        self.flight.keeper.release()
 
     def _notice_compiled(self) -> None:
         """Leave a model alone that is called inside a compiled function: a change of hooks would compile it again."""
         before, self._graphs = self._graphs, None
+        if before is None:
+            return
         met = self.losses.source or self.flight.keeper.number
-        if before is not None and not met and compiled_graphs() > before:
+        if not met and compiled_graphs() > before:
             self.sampler.give_up()
             self.losses.close()
+            self._only_looks = False
 
     def groups(self) -> list[dict[str, Any]]:
         """Return the parameter groups of all optimisers."""
@@ -439,8 +454,12 @@ class Engine:
         if self._broken:
             return
         following = self.step + 1
-        records = self.governor.records(following)
-        self._looking = records or self.governor.looks(following) or not self.losses.settled
+        records, settled = self.governor.records(following), self.losses.settled
+        self._looking = records or not settled or self.governor.looks(following)
+        if self._only_looks and self._looking and not records:
+            self.steps.quiet_until = following
+            return
+        self._only_looks = self._looking and settled and not records
         self.steps.attend(self._looking)
         self.losses.listen(self._looking)
         self.flight.keeper.listen(self._looking and not self.sampler.blind)
@@ -476,10 +495,11 @@ class Engine:
         groups = self.groups()
         for index, group in enumerate(groups):
             suffix = f"/{index}" if len(groups) > 1 else ""
-            # Copies: a schedule changes tensors in place.
-            row[f"lr{suffix}"] = _copied(group["lr"])
-            if "weight_decay" in group:
-                row[f"weight_decay{suffix}"] = _copied(group["weight_decay"])
+            for name in ("lr", "weight_decay"):
+                value = group.get(name)
+                if value is not None:
+                    # A copy: a schedule changes tensors in place.
+                    row[name + suffix] = scalar(value) if isinstance(value, Tensor) else float(value)
 
     def _hold(self) -> None:
         if self.gate.paused:
@@ -572,8 +592,8 @@ def _number(name: str, value: Any) -> float | Tensor:
         ) from None
 
 
-def _copied(value: Any) -> float | Tensor:
-    return scalar(value) if isinstance(value, Tensor) else float(value)
+def _none() -> None:
+    """Stand in until an optimiser has stepped."""
 
 
 def _picture(value: Any) -> Any:

@@ -100,6 +100,8 @@ class FlightRecorder:
             The optimiser has changed the parameters already, so that the step cannot be run again.
         """
         numbers = [norm, *loss] if norm is not None else [*loss]
+        if self._bad_at is None and all(map(_sound, numbers)):
+            return
         if self._bad_at is not None:
             numbers = [float(number) for number in numbers]
         bad = [number for number in numbers if isinstance(number, float) and not math.isfinite(number)]
@@ -135,10 +137,6 @@ class FlightRecorder:
                 name = type(layer.module).__name__
                 self._report(step, Culprit(layer.name, name, direction, *counts, 0), {})  # type: ignore[arg-type]
                 return
-
-    def checked(self, step: int) -> None:
-        """Note that a step is over and let go of its batch."""
-        self.keeper.release()
 
     def close(self) -> None:
         """Let go of everything but what is kept on the host."""
@@ -217,6 +215,10 @@ class FlightRecorder:
             if good:
                 last["step"], last[quantity] = good[-1]
         return last
+
+
+def _sound(number: float | Tensor) -> bool:
+    return not isinstance(number, float) or math.isfinite(number)
 
 
 def _nothing() -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import time
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +13,7 @@ from torch import Tensor, nn
 from nnwidget.model.structure import tensors
 
 _STATM = Path("/proc/self/statm")
+_GAP = 0.5  # seconds between two looks at the memory of the process
 
 
 class Gauges:
@@ -32,6 +34,8 @@ class Gauges:
     def __init__(self, model: nn.Module) -> None:
         self._cuda = sorted({p.device.index or 0 for p in model.parameters() if p.is_cuda})
         self._page = os.sysconf("SC_PAGE_SIZE") if _STATM.exists() else 0
+        self._resident = 0.0
+        self._due = 0.0
 
     def read(self, samples: int, took: float) -> dict[str, float]:
         """Return ``throughput`` in samples a second and ``memory`` in bytes, as far as they are known."""
@@ -41,7 +45,12 @@ class Gauges:
         if self._cuda:
             found["memory"] = float(sum(torch.cuda.memory_allocated(index) for index in self._cuda))
         elif self._page:
-            found["memory"] = float(int(_STATM.read_bytes().split()[1]) * self._page)
+            now = time.monotonic()
+            if now >= self._due:
+                # The system takes its time to answer.
+                self._resident = float(int(_STATM.read_bytes().split()[1]) * self._page)
+                self._due = now + _GAP
+            found["memory"] = self._resident
         return found
 
 

@@ -136,6 +136,11 @@ class History(Reading, Shows):
         return dict(self._player.meta)
 
     @property
+    def ended(self) -> float | None:
+        """When the run that a loaded history is of was closed, in unix seconds; None if it goes on or was killed."""
+        return self._player.ended
+
+    @property
     def problems(self) -> tuple[str, ...]:
         """What went wrong with the disk or did not fit, one sentence each."""
         return tuple(self._store.problems)
@@ -289,7 +294,7 @@ class History(Reading, Shows):
         A loaded history is taken off the pages that show it.
         """
         if self._disk is not None:
-            self._disk.close()
+            self._disk.close(self.last_step or 0)
         if self._reader is not None:
             self.hide()
 

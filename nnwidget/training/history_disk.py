@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from nnwidget.errors import InputError
-from nnwidget.training.history_frames import Player, logs_frame, segment_frame
+from nnwidget.training.history_frames import Player, end_frame, logs_frame, segment_frame
 from nnwidget.training.segments_reader import SegmentReader
 from nnwidget.training.segments_writer import SegmentWriter, prepare
 
@@ -105,9 +105,10 @@ class Disk:
             with self._lock:
                 self._put_logs()
 
-    def close(self) -> None:
-        """Bring everything to the disk and close; again it changes nothing."""
+    def close(self, last_step: int) -> None:
+        """Bring everything to the disk, say that this was all, and close; again it changes nothing."""
         self.flush()
+        self.write(end_frame(last_step, time.time()))
         self._writer.close()
 
     def _put_logs(self) -> None:

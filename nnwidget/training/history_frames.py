@@ -62,6 +62,11 @@ def event_frame(event: Event) -> bytes:
     return encode("event", event.step, {"json": _text(content)})
 
 
+def end_frame(step: int, wall: float) -> bytes:
+    """Write down that a run was closed."""
+    return encode("end", step, {"json": _text({"wall": wall})})
+
+
 def memory_frames(store: Store) -> list[Callable[[], bytes]]:
     """Return what makes the frames of everything that a store holds; what they need does not change any more."""
     places = {place: (q, layer) for q, layers in store.sample_columns.items() for layer, place in layers.items()}
@@ -111,6 +116,8 @@ class Player:
         self.store = store
         self.run = 0
         self.meta: dict[str, Any] = {}
+        # When the last run was closed, in unix seconds; None while it goes on or when it was killed.
+        self.ended: float | None = None
         self._layers: tuple[str, ...] = ()
 
     def play(self, frame: Frame) -> None:
@@ -131,7 +138,7 @@ class Player:
         if frame.head["run"] != self.run:
             if self.run:
                 self.store.truncate(frame.head["start_step"])
-            self.run = frame.head["run"]
+            self.run, self.ended = frame.head["run"], None
             self.meta |= json.loads(arrays["json"].tobytes())
 
     def _play_steps(self, frame: Frame, arrays: Mapping[str, Array]) -> None:
@@ -160,6 +167,10 @@ class Player:
 
     def _play_event(self, frame: Frame, arrays: Mapping[str, Array]) -> None:
         self.store.add_event(Event(step=frame.step, **json.loads(arrays["json"].tobytes())))
+
+    def _play_end(self, frame: Frame, arrays: Mapping[str, Array]) -> None:
+        self.ended = float(json.loads(arrays["json"].tobytes())["wall"])
+        self.store.taken += 1
 
     def _play_columns(self, frame: Frame, arrays: Mapping[str, Array]) -> None:
         self.store.name_columns(frame.head["table"], frame.head["columns"])
@@ -202,6 +213,7 @@ def _text(value: Any) -> Array:
 
 __all__ = [
     "Player",
+    "end_frame",
     "event_frame",
     "events_of",
     "logs_frame",

@@ -15,6 +15,10 @@ from nnwidget.types import Array
 BINS = 64
 SAMPLE = 2048
 
+# Tensors with more values than so many are measured in part: blocks of so many values, at equal distances.
+WHOLE = 32_768
+BLOCK = 1_024
+
 
 @dataclass(slots=True)
 class Moments:
@@ -60,6 +64,9 @@ def usable(tensor: Tensor) -> str:
     >>> usable(torch.zeros(2)), usable(torch.zeros(2, dtype=torch.int64))
     ('', 'integers are not measured')
     """
+    if tensor.dtype is torch.float32 and tensor.layout is torch.strided and not (tensor.is_meta or tensor.is_nested):
+        # What nearly all are, quickly.
+        return ""
     if tensor.device.type == "meta":
         return "it has no values (meta device)"
     if tensor.layout != torch.strided or tensor.is_nested or tensor.is_quantized:
@@ -86,6 +93,9 @@ def sample(flat: Tensor, size: int = SAMPLE) -> Tensor:
 def on_host(tensor: Tensor, limit: int | None = None) -> Moments:
     """Measure a tensor on the CPU now.
 
+    The extremes, NaN and infinities are those of all values; mean, deviation and zeros are those of all values up to
+    :data:`WHOLE`, and estimated from about as many of them in larger tensors.
+
     Parameters
     ----------
     tensor : Tensor
@@ -99,7 +109,7 @@ def on_host(tensor: Tensor, limit: int | None = None) -> Moments:
     >>> found.mean, found.low, found.high, found.zeros
     (2.0, 0.0, 4.0, 1)
     """
-    flat = tensor.detach().reshape(-1)
+    flat = in_memory_order(tensor.detach())
     if limit is not None:
         flat = sample(flat, limit)
     if flat.dtype not in (torch.float32, torch.float64):
@@ -109,31 +119,69 @@ def on_host(tensor: Tensor, limit: int | None = None) -> Moments:
         return Moments()
     if not flat.is_contiguous():
         flat = flat.contiguous()
-    part = sample(flat)
-    total = float(flat.sum())
-    if not math.isfinite(total) or flat.dtype == torch.float64:
-        return _carefully(flat, part)
-    low, high = (float(value) for value in flat.aminmax())
-    squares = float(flat.dot(flat))
+    if flat.dtype == torch.float64:
+        return _carefully(flat)
+    values = flat.numpy()
+    # One after the other: numpy's are three times as fast as torch's aminmax.
+    low, high = float(np.minimum.reduce(values)), float(np.maximum.reduce(values))
+    if not (math.isfinite(low) and math.isfinite(high)):
+        return _carefully(flat)
+    whole = flat
+    if count > WHOLE:
+        flat = blocks(flat)
+    size = flat.numel()
+    total, squares = float(flat.sum()), float(flat.dot(flat))
     # Squares run over and under long before values do.
-    if not 1e-28 < squares < math.inf and max(-low, high) > 0:
-        return _carefully(flat, part)
-    mean = total / count
-    deviations = squares - count * mean * mean
+    if not (math.isfinite(total) and 1e-28 < squares < math.inf) and max(-low, high) > 0:
+        return _carefully(whole)
+    part = sample(flat)
+    mean = total / size
+    deviations = squares - size * mean * mean
     # Where the mean swamps the spread, the difference of two nearly equal numbers says nothing.
-    if count * mean * mean > 256 * deviations:
+    if size * mean * mean > 256 * deviations:
         middle = float(part.mean())
         shifted = flat - middle
-        offset = float(shifted.sum()) / count
-        deviations = float(shifted.dot(shifted)) - count * offset * offset
+        offset = float(shifted.sum()) / size
+        deviations = float(shifted.dot(shifted)) - size * offset * offset
         mean = middle + offset
     zeros = int(np.count_nonzero(flat.numpy() == 0))
+    if size < count:
+        zeros, deviations = round(zeros * count / size), deviations * count / size
     return Moments(count, low, high, mean, max(deviations, 0.0), zeros, 0, 0, count, [part.numpy().copy()])
 
 
-def _carefully(flat: Tensor, part: Tensor) -> Moments:
+def in_memory_order(tensor: Tensor) -> Tensor:
+    """Return all values as a vector, without a copy also of channels-last tensors.
+
+    Examples
+    --------
+    >>> images = torch.ones(2, 3, 4, 4).to(memory_format=torch.channels_last)
+    >>> in_memory_order(images).data_ptr() == images.data_ptr()
+    True
+    """
+    if tensor.dim() == 4 and not tensor.is_contiguous() and tensor.is_contiguous(memory_format=torch.channels_last):
+        tensor = tensor.permute(0, 2, 3, 1)
+    return tensor.reshape(-1)
+
+
+def blocks(flat: Tensor) -> Tensor:
+    """Return about :data:`WHOLE` values in blocks from all over a longer vector, a copy.
+
+    Blocks, since a value by itself costs as much to fetch as those around it.
+
+    Examples
+    --------
+    >>> found = blocks(torch.arange(3.0 * 2**18))
+    >>> len(found), float(found[BLOCK])
+    (32768, 24576.0)
+    """
+    rows = flat.numel() // BLOCK
+    return flat[: rows * BLOCK].view(rows, BLOCK)[:: -(-rows * BLOCK // WHOLE)].reshape(-1)
+
+
+def _carefully(flat: Tensor) -> Moments:
     found = statistics(flat)
-    kept = part.numpy()
+    kept = sample(flat).numpy()
     moments = Moments(found.count, nan=found.nan, inf=found.posinf + found.neginf)
     moments.zeros = round(found.zeros * found.count)
     moments.finite = found.count - moments.nan - moments.inf

@@ -7,9 +7,16 @@ from collections import OrderedDict
 import torch
 from torch import Tensor
 
+_SMALL = 65_536  # bytes that are copied in less time than it takes to look after them
+_PROBES = 16  # values that tell whether somebody wrote to a tensor behind autograd's back
+
 
 class Ring:
     """Keeps every activation and output gradient of the last recorded steps on the host, within a bound.
+
+    On the host copies would be a third of what recording costs, and most tensors are never written to again: those are
+    kept as they are. Which ones are written to is learnt in the first step, where all are copied, and whether one was
+    is looked at again when it is asked for.
 
     Parameters
     ----------
@@ -37,7 +44,10 @@ class Ring:
     def __init__(self, memory: int, steps: int = 3) -> None:
         self._memory = memory
         self._most = steps
-        self._kept: OrderedDict[int, dict[tuple[str, str, int], Tensor]] = OrderedDict()
+        self._kept: OrderedDict[int, dict[tuple[str, str, int], _Kept]] = OrderedDict()
+        # What is written to within a step, and so copied: everything, until one step was seen to its end.
+        self._written: set[tuple[str, str, int]] | None = None
+        self._lent: dict[tuple[str, str, int], _Kept] = {}
         self._bytes: dict[int, int] = {}
         self._step = 0
         self.fits = True
@@ -79,18 +89,46 @@ class Ring:
             self._kept.clear()
             self._bytes.clear()
             return
-        call = sum(1 for key in kept if key[:2] == (kind, layer))
-        if tensor.is_cpu:
-            kept[kind, layer, call] = tensor.detach().clone()
-        else:
+        call = 0
+        while (kind, layer, call) in kept:
+            call += 1
+        key = (kind, layer, call)
+        kept[key] = self._made(key, tensor.detach(), size)
+        self._bytes[self._step] += size
+
+    def _made(self, key: tuple[str, str, int], tensor: Tensor, size: int) -> _Kept:
+        if not tensor.is_cpu:
             # Into pinned memory, without waiting.
             self._under_way = self._under_way or tensor.is_cuda
-            kept[kind, layer, call] = tensor.detach().to("cpu", non_blocking=tensor.is_cuda)
-        self._bytes[self._step] += size
+            return _Kept(tensor.to("cpu", non_blocking=tensor.is_cuda))
+        # A view may hold much more than itself.
+        lends = (
+            size > _SMALL
+            and tensor.is_contiguous()
+            and tensor.untyped_storage().nbytes() <= 2 * size
+            and not tensor.is_inference()
+        )
+        if lends and self._written is not None and key not in self._written:
+            self._lent[key] = made = _Kept(tensor, lent=True)
+            return made
+        if lends and self._written is None:
+            self._lent[key] = _Kept(tensor, lent=True)
+        return _Kept(tensor.clone())
+
+    def stepped(self) -> None:
+        """Know that the step under way is over: what was written to in it is copied from now on."""
+        written = {key for key, kept in self._lent.items() if kept.changed}
+        if self._written is None:
+            self._written = written if self._lent else None
+        else:
+            self._written |= written
+            for key in written:
+                self._kept.get(self._step, {}).pop(key, None)
+        self._lent.clear()
 
     def add(self, step: int, kind: str, layer: str, tensor: Tensor) -> None:
         """Take in one tensor that is on the host and nobody else's, whatever is kept otherwise."""
-        self._kept.setdefault(step, {}).setdefault((kind, layer, 0), tensor)
+        self._kept.setdefault(step, {}).setdefault((kind, layer, 0), _Kept(tensor))
 
     def freeze(self) -> None:
         """Keep what there is from now on."""
@@ -102,13 +140,47 @@ class Ring:
         Raises
         ------
         KeyError
-            It is not there.
+            It is not there, or the loop has written to it since.
         """
         if self._under_way:
             torch.cuda.synchronize()
             self._under_way = False
-        return self._kept[step][kind, layer, call]
+        kept = self._kept[step][kind, layer, call]
+        if not kept.sound:
+            raise KeyError((step, kind, layer))
+        # The loop's own memory is not handed out.
+        return kept.tensor.clone() if kept.lent else kept.tensor
 
     def _drop(self) -> None:
         oldest, _ = self._kept.popitem(last=False)
         del self._bytes[oldest]
+
+
+class _Kept:
+    """A tensor, ours or ``lent`` by the loop, which may write to it."""
+
+    __slots__ = ("_probe", "_version", "lent", "tensor")
+
+    def __init__(self, tensor: Tensor, *, lent: bool = False) -> None:
+        self.tensor = tensor
+        self.lent = lent
+        self._version = tensor._version if lent else 0
+        self._probe = _probe(tensor).clone() if lent else None
+
+    @property
+    def changed(self) -> bool:
+        """True once somebody has written to it, as far as autograd knows."""
+        return self.lent and self.tensor._version != self._version
+
+    @property
+    def sound(self) -> bool:
+        """False once somebody has written to it, in whatever way."""
+        if self._probe is None:
+            return True
+        return not self.changed and torch.equal(_probe(self.tensor).nan_to_num(), self._probe.nan_to_num())
+
+
+def _probe(tensor: Tensor) -> Tensor:
+    """Return a few values from all over a contiguous tensor."""
+    flat = tensor.view(-1)
+    return flat[:: -(-flat.numel() // _PROBES) or 1]

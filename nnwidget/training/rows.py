@@ -32,44 +32,36 @@ class Rows:
         self._arrived = arrived
         self._steps: list[int] = []
         self._walls: list[float] = []
-        self._columns: dict[str, list[float | Tensor]] = {}
+        self._values: list[dict[str, float | Tensor]] = []
         self._under_way: list[tuple[Courier, list[int], list[float], dict[str, list[float]]]] = []
 
     def add(self, step: int, values: dict[str, float | Tensor]) -> None:
-        """Note the scalars of a step; tensors are 0-d."""
+        """Note the scalars of a step, which are kept as they are; tensors are 0-d."""
         self._steps.append(step)
         self._walls.append(time.time())
-        columns, size = self._columns, len(self._steps)
-        for name, value in values.items():
-            column = columns.get(name)
-            if column is None:
-                column = columns[name] = []
-            if len(column) < size - 1:
-                column.extend([ABSENT] * (size - 1 - len(column)))
-            column.append(value)
+        self._values.append(values)
 
     def note(self, name: str, value: float) -> None:
         """Add a scalar to the last step."""
-        size = len(self._steps)
-        column = self._columns.setdefault(name, [])
-        column.extend([ABSENT] * (size - len(column)))
-        column[-1] = value
+        self._values[-1][name] = value
 
     def deliver(self, *, wait: bool = False) -> None:
         """Start what has to be copied, and hand the history what has arrived."""
         if self._steps:
             courier = Courier()
             columns: dict[str, list[float]] = {}
-            for name, column in self._columns.items():
-                done = columns[name] = [ABSENT] * len(self._steps)
-                for index, value in enumerate(column):
+            for index, row in enumerate(self._values):
+                for name, value in row.items():
+                    column = columns.get(name)
+                    if column is None:
+                        column = columns[name] = [ABSENT] * len(self._steps)
                     if isinstance(value, Tensor):
-                        courier.add(value, _setter(done, index))
+                        courier.add(value, _setter(column, index))
                     else:
-                        done[index] = value
+                        column[index] = value
             courier.send()
             self._under_way.append((courier, self._steps, self._walls, columns))
-            self._steps, self._walls, self._columns = [], [], {}
+            self._steps, self._walls, self._values = [], [], []
         while self._under_way and self._under_way[0][0].arrived(wait=wait):
             _, steps, walls, columns = self._under_way.pop(0)
             arrays = {name: np.array(column, np.float64) for name, column in columns.items()}

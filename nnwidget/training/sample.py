@@ -8,12 +8,13 @@ from collections.abc import Callable, Mapping, Sequence
 import numpy as np
 from torch import Tensor, nn
 
+from nnwidget.training.binning import binned
 from nnwidget.training.courier import Courier
 from nnwidget.training.history import History
 from nnwidget.training.layer_set import Watched
 from nnwidget.training.layer_taps import Flow, LayerTaps
 from nnwidget.training.measure import Moments
-from nnwidget.training.parameters import LayerNorms, binned, spread
+from nnwidget.training.parameters import LayerNorms, spread
 from nnwidget.training.shares import Shares
 from nnwidget.training.thinning import ABSENT
 from nnwidget.types import Array
@@ -130,8 +131,9 @@ class Sampler:
         sample.total, self.total = self.total, math.nan
         sample.skipped = skipped
         if not skipped:
-            self.norms.stepped(flow.courier, sample.values.__setitem__, divisor, gradients=not cleared)
-            sample.parameters = self.norms.histograms(flow.courier, divisor, gradients=not cleared)
+            sample.parameters = self.norms.stepped(
+                flow.courier, sample.values.__setitem__, divisor, gradients=not cleared
+            )
         sample.scale = scale
         if self.begun_with is not None:
             flow.courier.add(self.begun_with, self._begun_with)

@@ -27,6 +27,7 @@ The header names the ``kind`` and lists ``arrays`` as ``[name, dtype, shape]``; 
   ``histograms`` its ``counts``, ``lo`` and ``hi``, numbered from 0.
 - ``picture``: ``array``, with ``about`` (map, prediction, weight, input, image) and ``name``.
 - ``event``: ``json`` holds the event.
+- ``end``: the last of a run that was closed and not killed; its ``json`` holds ``wall``, unix seconds.
 - ``columns``, ``rows`` and ``run`` hold thinned tables; only in files packed from memory.
 
 Kinds that a reader does not know are skipped.

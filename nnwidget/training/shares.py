@@ -25,7 +25,7 @@ log = logging.getLogger("nnwidget")
 NORMS = ("param_norm", "grad_norm", "update_norm")
 
 _SLOTS = 16  # recorded steps whose shares are in the store at a time
-_PATIENCE = 1.0  # seconds that the last step's shares are waited for when all is over
+_PATIENCE = 5.0  # seconds that the last step's shares are waited for when all is over
 _numbers = itertools.count()
 
 

@@ -18,12 +18,12 @@ from nnwidget.model.inputs import PinnedInputs
 from nnwidget.model.predict import scores
 from nnwidget.model.probe import refuse
 from nnwidget.model.structure import tensors
+from nnwidget.training.binning import binned
 from nnwidget.training.governor import SNAPSHOTS_SHARE, Governor
 from nnwidget.training.history import History
 from nnwidget.training.history_store import SHARES
 from nnwidget.training.layer_set import COMPILED, Watched
 from nnwidget.training.measure import Moments, from_device, on_device, on_host, usable
-from nnwidget.training.parameters import binned
 from nnwidget.training.sample import rows_of
 from nnwidget.training.shrink import feature_maps, strided
 from nnwidget.types import Array

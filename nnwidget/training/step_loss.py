@@ -53,6 +53,8 @@ class StepLoss:
     @property
     def values(self) -> list[float | Tensor]:
         """The losses one by one, for a look at whether they are finite."""
+        if len(self._heard) == 1 and not self._logged:
+            return [self._heard[0][0]]
         return [*self._logged, *(value for value, _ in self._mine())]
 
     @property
@@ -60,6 +62,8 @@ class StepLoss:
         """The loss of the step; None without any."""
         if self._logged:
             return mean(self._logged)
+        if len(self._heard) == 1:
+            return self._heard[0][0]
         by_source: dict[Hashable, list[float | Tensor]] = {}
         for value, source in self._mine():
             by_source.setdefault(source, []).append(value)

@@ -162,7 +162,8 @@ class Steps:
 
     def _about_to_step(self, optimizer: Optimizer, args: Any, kwargs: Any) -> None:
         # A closure computes the gradients only after this hook.
-        self._before(optimizer, any(given is not None for given in (*args[1:], kwargs.get("closure"))))
+        closure = (len(args) > 1 and args[1] is not None) or (bool(kwargs) and kwargs.get("closure") is not None)
+        self._before(optimizer, closure)
 
     def _stepped(self, optimizer: Optimizer, args: Any, kwargs: Any) -> None:
         # First what is in every step of nearly every training.

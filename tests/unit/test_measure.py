@@ -1,0 +1,54 @@
+"""Statistics of large tensors on the host: extremes of all values, the rest from a stated part of them."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+
+from nnwidget.training.measure import WHOLE, on_host
+
+SHAPE = (16, 8, 40, 40)
+
+
+def images() -> torch.Tensor:
+    torch.manual_seed(0)
+    return (torch.randn(SHAPE) * 3 + 1).relu()
+
+
+@pytest.mark.parametrize("memory_format", [torch.contiguous_format, torch.channels_last])
+def test_estimates_are_near_and_extremes_are_exact(memory_format: torch.memory_format) -> None:
+    given = images()
+    given[7, 3, 11, 13], given[9, 1, 2, 3] = 99.0, -50.0
+    found = on_host(given.to(memory_format=memory_format))
+    assert (found.count, found.finite, found.nan, found.inf) == (given.numel(), given.numel(), 0, 0)
+    assert (found.low, found.high) == (-50.0, 99.0)
+    tolerance = 4 * float(given.std()) / WHOLE**0.5
+    assert found.mean == pytest.approx(float(given.mean()), abs=tolerance)
+    assert found.std == pytest.approx(float(given.std()), abs=2 * tolerance)
+    assert found.zeros / found.count == pytest.approx(float((given == 0).float().mean()), abs=0.01)
+
+
+@pytest.mark.parametrize("value", [float("nan"), float("inf"), -float("inf")])
+def test_one_value_that_is_not_finite_is_found_among_many(value: float) -> None:
+    given = images()
+    given[3, 7, 39, 38] = value
+    found = on_host(given)
+    assert found.nan + found.inf == 1 and found.finite == given.numel() - 1
+
+
+def test_up_to_the_bound_everything_is_exact() -> None:
+    torch.manual_seed(0)
+    given = torch.randn(WHOLE).relu()
+    found = on_host(given)
+    assert found.mean == pytest.approx(float(given.double().mean()), rel=1e-5)
+    assert found.std == pytest.approx(float(given.double().std(unbiased=False)), rel=1e-4)
+    assert found.zeros == int((given == 0).sum())
+
+
+def test_several_calls_of_large_tensors_add_up() -> None:
+    one, two = on_host(images()), on_host(images() + 5)
+    one.add(two)
+    whole = torch.cat([images(), images() + 5])
+    assert one.count == whole.numel()
+    assert one.mean == pytest.approx(float(whole.mean()), rel=0.02)
+    assert one.std == pytest.approx(float(whole.std()), rel=0.02)
