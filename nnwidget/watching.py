@@ -30,6 +30,7 @@ from nnwidget.training.history import History
 from nnwidget.training.history_store import LEAST_MEMORY
 from nnwidget.training.inside import Inside
 from nnwidget.training.layer_set import COMPILED, layer_set
+from nnwidget.training.measure import WHOLE
 from nnwidget.training.shares import shares_of
 from nnwidget.training.sizes import parse_bytes
 from nnwidget.training.snapshots import Snapshots
@@ -42,6 +43,8 @@ if TYPE_CHECKING:
     from nnwidget.watch_panel import WatchPanel
 
 log = logging.getLogger("nnwidget")
+
+_IN_PART = f"mean, deviation and zeros estimated from {WHOLE:,} values of a tensor, extremes from all"
 
 
 @dataclass(frozen=True, slots=True)
@@ -244,7 +247,9 @@ class Watch:
             elif self._engine.governor.level:
                 rows[layer.name] = Covered(layer.name, "sampled", "a strided sample of each tensor, to keep the budget")
             else:
-                rows[layer.name] = Covered(layer.name, "observed", self._norms_of() if self._sharded else "")
+                said = [self._norms_of()] if self._sharded else []
+                said += [_IN_PART] if layer.name in taps.in_part else []
+                rows[layer.name] = Covered(layer.name, "observed", "; ".join(said))
         for name, reason in self._left.items():
             rows[name] = Covered(name, "not observed", reason)
         order = {name: index for index, (name, _) in enumerate(self.model.named_modules())}

@@ -107,8 +107,8 @@ class Disk:
 
     def close(self, last_step: int) -> None:
         """Bring everything to the disk, say that this was all, and close; again it changes nothing."""
-        self.flush()
-        self.write(end_frame(last_step, time.time()))
+        if os.getpid() == self._pid and self._writer.writes:
+            self.write(end_frame(last_step, time.time()))
         self._writer.close()
 
     def _put_logs(self) -> None:

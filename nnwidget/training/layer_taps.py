@@ -18,7 +18,7 @@ from nnwidget.model.structure import tensors
 from nnwidget.model.taps import Taps, noop_reduction
 from nnwidget.training.courier import Courier
 from nnwidget.training.layer_set import Watched
-from nnwidget.training.measure import Moments, from_device, on_device, on_host, usable
+from nnwidget.training.measure import WHOLE, Moments, from_device, on_device, on_host, usable
 
 log = logging.getLogger("nnwidget")
 
@@ -78,6 +78,8 @@ class LayerTaps:
         self._gradients = True
         self._keep: Callable[[str, str, Tensor], None] | None = None
         self.left_out: dict[str, str] = {}
+        # Layers whose tensors are so large that some of their statistics are estimates.
+        self.in_part: set[str] = set()
         self.seen_root = True
 
     def arm(
@@ -189,6 +191,8 @@ class LayerTaps:
                     flow.ahead.add(index)
                 flow.calls[index] = flow.calls.get(index, 0) + 1
                 flow.add(flow.activations, index, found, self._limit)
+                if found.numel() > WHOLE and found.is_cpu:
+                    self.in_part.add(name)
                 if self.left_out:
                     self.left_out.pop(name, None)
                 if self._keep is not None:

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import pytest
 import torch
+from torch import nn
 
+from nnwidget import watch
 from nnwidget.training.measure import WHOLE, on_host
 
 SHAPE = (16, 8, 40, 40)
@@ -52,3 +54,15 @@ def test_several_calls_of_large_tensors_add_up() -> None:
     assert one.count == whole.numel()
     assert one.mean == pytest.approx(float(whole.mean()), rel=0.02)
     assert one.std == pytest.approx(float(whole.std()), rel=0.02)
+
+
+def test_coverage_says_what_is_estimated() -> None:
+    model = nn.Sequential(nn.Conv2d(1, 4, 3), nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(4, 2))
+    x = torch.randn(16, 1, 34, 34)
+    with watch(model, every=1, budget=None) as w:
+        wanted = float(model[0](x).detach().mean())
+        model(x).sum().backward()
+        w.step()
+    said = {row.layer: row.reason for row in w.coverage if row.state == "observed"}
+    assert "estimated from 32,768 values" in said["0"] and not said["3"]
+    assert w.history["activation_mean"]["0"].values[0] == pytest.approx(wanted, abs=0.02)
