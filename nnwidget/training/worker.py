@@ -152,6 +152,9 @@ class Run:
         while not self._done.wait(_SLICE if until is None else max(0.0, min(_SLICE, until - time.monotonic()))):
             if until is not None and time.monotonic() >= until:
                 return False
+        if self._thread is not threading.current_thread():
+            # It has nothing left to do; afterwards it is no longer among the process's threads.
+            self._thread.join()
         return True
 
     def result(self, timeout: float | None = None) -> Any:

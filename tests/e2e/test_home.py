@@ -107,16 +107,31 @@ def test_a_server_sees_signs_of_life_of_a_kernel_that_only_trains(lab: Lab) -> N
         const model = [...window.jupyterapp.serviceManager.kernels.running()].find(({ id }) => id === kernel.id);
         return model.last_activity;
     }"""
-    # A thread that sleeps, as one that trains: nothing else is sent.
+    # A thread that waits, as one that trains: nothing else is sent.
+    go = notebook.server.root / "go"
     notebook.ask(
-        """
-import threading, time
+        f"""
+import pathlib, threading, time
 from nnwidget.widgets.cell_place import say_alive
-threading.Thread(target=lambda: (time.sleep(2), say_alive())).start()
+def work():
+    while not pathlib.Path({str(go)!r}).exists():
+        time.sleep(0.05)
+    say_alive()
+threading.Thread(target=work).start()
 """
     )
-    notebook.page.wait_for_timeout(1000)
+
+    def rests() -> bool:
+        before = notebook.page.evaluate(seen)
+        notebook.page.wait_for_timeout(500)
+        return notebook.page.evaluate(seen) == before
+
+    deadline = time.monotonic() + 60
+    while not rests():
+        assert time.monotonic() < deadline, "something else is sent"
     before = notebook.page.evaluate(seen)
-    assert notebook.page.evaluate(seen) == before
-    notebook.page.wait_for_timeout(2500)
+    go.write_text("")
+    while notebook.page.evaluate(seen) == before:
+        assert time.monotonic() < deadline, "no sign of life was seen"
+        notebook.page.wait_for_timeout(50)
     assert notebook.page.evaluate(seen) > before

@@ -49,6 +49,18 @@ class Kernel:
                 return text
         raise AssertionError(f"The cell did not end within {timeout} s; it printed: {text}")
 
+    def printed(self, message: str, timeout: float = 60) -> str:
+        """Wait until a cell that goes on prints something, and return it."""
+        deadline = time.monotonic() + timeout
+        while time.monotonic() < deadline:
+            try:
+                found = self.client.get_iopub_msg(timeout=1)
+            except queue.Empty:
+                continue
+            if found["parent_header"].get("msg_id") == message and found["msg_type"] == "stream":
+                return str(found["content"]["text"])
+        raise AssertionError(f"The cell printed nothing within {timeout} s.")
+
     def run(self, code: str) -> str:
         """Run a cell to its end and return what it printed."""
         return self.wait(self.start(code))

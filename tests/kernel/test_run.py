@@ -130,7 +130,7 @@ def test_an_error_is_shown_there_and_the_watch_goes_on(cells: Cells) -> None:
     assert "line 5" in shown or "----> 5" in shown
     assert "_main" not in shown
     after = cells.run(
-        "print(run.done, run.error, w.closed, w.history.events[-1].text)\n"
+        "print(run.join(30), run.error, w.closed, w.history.events[-1].text)\n"
         "again = w.run(lambda: [step() for _ in range(2)]); again.join(30); print(w.steps, again)"
     )
     assert cells.text(after) == (
