@@ -24,6 +24,8 @@ describe("the words for a history", () => {
     [{}, {}, 16, false, "waiting", "following · step 1,240 | last read 16 s ago"],
     [{}, {}, 4, true, "live", "following · step 1,240 · last written 6 s ago · runs/a"],
     [{}, {}, 40, true, "waiting", "following · step 1,240 | a cell keeps the kernel busy: last read 40 s ago"],
+    [{ ago: 2 }, { ended: true }, 3, false, "idle", "ended 5 s ago · step 1,240 · runs/a"],
+    [{ ago: 600 }, { ended: true }, 0, false, "idle", "ended 10 min ago · step 1,240 · runs/a"],
     [{}, { lost: true }, 0, false, "gone", "no longer followed · step 1,240 · runs/a"],
     [{}, { kind: "file", path: "a.nnw" }, 99, false, "idle", "saved in a.nnw · step 1,240"],
     [{}, { kind: "memory", path: "" }, 0, false, "live", "kept in memory · step 1,240 · last written 2 s ago"],

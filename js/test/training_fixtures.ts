@@ -42,6 +42,7 @@ export function recorded(change: Partial<Play> = {}, record: Partial<RecordFacts
     kind: "folder",
     path: "runs/a",
     lost: false,
+    ended: false,
     empty: false,
     parameters: 12_330,
     rank: null,

@@ -73,6 +73,7 @@ class Recorded:
                 "kind": kind,
                 "path": "" if source is None else str(source.path),
                 "lost": source is not None and bool(source.lost),
+                "ended": history.ended is not None,
                 "empty": history.last_step is None,
                 **{name: _whole(meta.get(name)) for name in ("parameters", "rank", "ranks")},
             },

@@ -27,8 +27,8 @@ WRITER = (
     + """
 import sys
 criterion = nn.CrossEntropyLoss()
-with nnwidget.watch(model, optimizer, path=sys.argv[1], every=1, budget=None) as w:
-    for step in range(1, int(sys.argv[2]) + 1):
+with nnwidget.watch(model, optimizer, path=sys.argv[1], every=1, budget=None, start_step=int(sys.argv[3])) as w:
+    for step in range(int(sys.argv[3]) + 1, int(sys.argv[2]) + 1):
         batch = torch.randint(0, 1500, (50,))
         optimizer.zero_grad()
         criterion(model(images[batch]), labels[batch]).backward()
@@ -49,8 +49,8 @@ os.remove("enough")
 class Writer:
     """A training in a process of its own, and when each of its steps happened."""
 
-    def __init__(self, folder: Path, steps: int) -> None:
-        command = [sys.executable, "-c", WRITER, str(folder), str(steps)]
+    def __init__(self, folder: Path, steps: int, start: int) -> None:
+        command = [sys.executable, "-c", WRITER, str(folder), str(steps), str(start)]
         self.process = subprocess.Popen(command, cwd=ROOT, stdout=subprocess.PIPE, text=True)
         self.times: dict[int, float] = {}
         self._reader = threading.Thread(target=self._read)
@@ -77,10 +77,10 @@ class Writer:
 
 
 @contextmanager
-def writing(folder: Path, steps: int = 1_000_000) -> Iterator[Writer]:
-    writer = Writer(folder, steps)
+def writing(folder: Path, steps: int = 1_000_000, start: int = 0) -> Iterator[Writer]:
+    writer = Writer(folder, steps, start)
     try:
-        writer.reaches(min(steps, 20))
+        writer.reaches(start + 10)
         yield writer
     finally:
         writer.kill()
@@ -160,6 +160,7 @@ def test_a_removed_folder_is_a_sentence_and_the_panel_outlives_a_reload(lab: Lab
     notebook.run(0)
     panel = Panel(notebook)
     expect(panel.state).to_contain_text("step 40")
+    expect(panel.state).to_contain_text("ended")
     notebook.run(2)
     notebook.run(0)
     expect(panel.state).to_contain_text("step 40")
@@ -168,9 +169,13 @@ def test_a_removed_folder_is_a_sentence_and_the_panel_outlives_a_reload(lab: Lab
     notebook.save()
     notebook.reload()
     expect(panel.state).to_contain_text("step 40", timeout=30_000)
+    # Another run goes on where this one ended, and is followed.
+    with writing(folder, 60, start=40) as writer:
+        writer.process.wait(60)
+        expect(panel.state).to_contain_text("step 60", timeout=30_000)
     for path in folder.iterdir():
         path.unlink()
     folder.rmdir()
     expect(panel.root.locator(".nnw-notice")).to_contain_text("is gone", timeout=30_000)
     expect(panel.state).to_contain_text("no longer followed")
-    assert panel.last_point() == 40, "what was read stays"
+    assert panel.last_point() == 60, "what was read stays"

@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import json
 import signal
+import time
 from pathlib import Path
 
 import numpy as np
@@ -94,9 +95,10 @@ def test_a_truncated_end_costs_the_last_record_only(
     tmp_path: Path, window: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(segments_reader, "_WINDOW", window)
-    recorded(tmp_path).close()
+    killed = recorded(tmp_path)
     segment = tmp_path / "segment-000001.nnw"
     whole = segment.read_bytes()
+    killed.close()
     places = frames(whole)
     for size in range(places[-1], len(whole)):
         segment.write_bytes(whole[:size])
@@ -272,6 +274,26 @@ def test_logged_numbers_are_written_at_once_and_those_of_a_flood_on_request(
     add(history, 1, 1)
     assert History.load(tmp_path)["accuracy"].values.tolist() == list(range(101))
     history.close()
+
+
+def test_a_run_that_was_closed_is_told_from_one_that_was_killed(tmp_path: Path) -> None:
+    history = recorded(tmp_path)
+    follower = History.load(tmp_path)
+    assert follower.ended is None
+    before, at = follower.taken, time.time()
+    history.close()
+    history.close()
+    assert follower.refresh() and not follower.refresh()
+    assert follower.ended is not None and abs(follower.ended - at) < 60 and follower.taken > before
+    same(history, follower)
+    # Another run goes on.
+    second = History(LAYERS, memory=MEMORY, path=tmp_path, start_step=10)
+    assert follower.refresh() and follower.ended is None
+    add(second, 11, 12)
+    second.save(tmp_path / "packed.nnw")
+    assert History.load(tmp_path / "packed.nnw").ended is None
+    second.close()
+    assert History.load(tmp_path).ended is not None and History.load(tmp_path).last_step == 12
 
 
 def test_places_that_hold_no_history(tmp_path: Path) -> None:

@@ -154,7 +154,9 @@ def test_a_page_that_asks_is_answered_with_what_is_there_now(folder: Path, show:
     add(writer, 11, 12)
     charts = page.charts()
     assert charts["play"]["step"] == 12 and charts["curve"]["steps"][-1] == 12
+    assert not charts["play"]["record"]["ended"]
     writer.close()
+    assert page.charts()["play"]["record"]["ended"]
 
 
 def test_it_follows_while_a_page_shows_it_and_not_longer(
@@ -327,9 +329,9 @@ def test_an_unfinished_end_is_said_once_nobody_writes_any_more(
 ) -> None:
     writer = record(folder)
     add(writer, 11, 11)
-    writer.close()
     segment = folder / "segment-000001.nnw"
     whole = segment.read_bytes()
+    writer.close()
     segment.write_bytes(whole[:-7])
     page = show(History.load(folder))
     assert page.charts()["play"]["problem"] == "", "it may still come"

@@ -250,6 +250,8 @@ export interface RecordFacts {
   path: string;
   /** Nothing can be read any more; `problem` says why. */
   lost: boolean;
+  /** Its training closed it, at the last time it grew; one that was killed did not. */
+  ended: boolean;
   /** There is no step in it. */
   empty: boolean;
   parameters: number | null;

@@ -43,6 +43,10 @@ export function recordWords(play: Play, record: RecordFacts, { silence, busy }: 
     return { mark: "waiting", text: `${doing} · ${at}`, warning, said: "not read at present" };
   }
   const age = play.ago === null ? null : play.ago + silence;
+  if (record.ended) {
+    const when = age === null ? "ended" : `ended ${since(age)} ago`;
+    return { mark: "idle", text: words(when, at), warning: "", said: "ended" };
+  }
   if (age !== null && age < FRESH) {
     return { mark: "live", text: words(doing, at, `last written ${since(age)} ago`), warning: "", said: "following" };
   }
