@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import functools
 import math
 from dataclasses import dataclass, field
 
 import numpy as np
 import torch
+from numpy.lib.stride_tricks import sliding_window_view
 from torch import Tensor
 
 from nnwidget.model.statistics import statistics
@@ -15,9 +17,9 @@ from nnwidget.types import Array
 BINS = 64
 SAMPLE = 2048
 
-# Tensors with more values than so many are measured in part: blocks of so many values, at equal distances.
-WHOLE = 32_768
-BLOCK = 1_024
+# Tensors with more values than so many are measured in part: in blocks of so many values.
+WHOLE = 65_536
+BLOCK = 64
 
 
 @dataclass(slots=True)
@@ -165,18 +167,26 @@ def in_memory_order(tensor: Tensor) -> Tensor:
 
 
 def blocks(flat: Tensor) -> Tensor:
-    """Return about :data:`WHOLE` values in blocks from all over a longer vector, a copy.
+    """Return :data:`WHOLE` values in blocks from all over a longer vector on the host, a copy.
 
-    Blocks, since a value by itself costs as much to fetch as those around it.
+    Blocks, since a value by itself costs as much to fetch as those around it; at distances that differ, since equal
+    ones would meet the same channels again and again.
 
     Examples
     --------
     >>> found = blocks(torch.arange(3.0 * 2**18))
-    >>> len(found), float(found[BLOCK])
-    (32768, 24576.0)
+    >>> len(found), found[:2].tolist(), float(found[-1] - found[-BLOCK])
+    (65536, [0.0, 1.0], 63.0)
     """
-    rows = flat.numel() // BLOCK
-    return flat[: rows * BLOCK].view(rows, BLOCK)[:: -(-rows * BLOCK // WHOLE)].reshape(-1)
+    values = flat.numpy()
+    return torch.from_numpy(sliding_window_view(values, BLOCK)[_starts(values.size)].reshape(-1))
+
+
+@functools.lru_cache(256)
+def _starts(count: int) -> Array:
+    # Multiples of the golden ratio are spread evenly and without a period.
+    starts: Array = np.sort(np.arange(WHOLE // BLOCK) * 0.6180339887 % 1.0 * (count - BLOCK)).astype(np.int64)
+    return starts
 
 
 def _carefully(flat: Tensor) -> Moments:

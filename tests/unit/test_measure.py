@@ -58,11 +58,21 @@ def test_several_calls_of_large_tensors_add_up() -> None:
 
 def test_coverage_says_what_is_estimated() -> None:
     model = nn.Sequential(nn.Conv2d(1, 4, 3), nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(4, 2))
-    x = torch.randn(16, 1, 34, 34)
+    x = torch.randn(32, 1, 34, 34)
     with watch(model, every=1, budget=None) as w:
         wanted = float(model[0](x).detach().mean())
         model(x).sum().backward()
         w.step()
     said = {row.layer: row.reason for row in w.coverage if row.state == "observed"}
-    assert "estimated from 32,768 values" in said["0"] and not said["3"]
+    assert "estimated from 65,536 values" in said["0"] and not said["3"]
     assert w.history["activation_mean"]["0"].values[0] == pytest.approx(wanted, abs=0.02)
+
+
+@pytest.mark.parametrize("channels", [2, 3, 4, 5, 7, 31, 32, 96, 97])
+@pytest.mark.parametrize("side", [8, 28, 32])
+def test_all_channels_are_met(channels: int, side: int) -> None:
+    batch = max(2 * WHOLE // (channels * side * side), 2)
+    given = torch.arange(channels).float().view(1, -1, 1, 1).expand(batch, channels, side, side).contiguous()
+    found = on_host(given)
+    assert found.mean == pytest.approx(float(given.mean()), abs=0.03 * channels)
+    assert found.std == pytest.approx(float(given.std()), rel=0.05)

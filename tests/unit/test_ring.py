@@ -10,7 +10,6 @@ from nnwidget import watch
 from nnwidget.errors import InputError
 from nnwidget.training.ring import Ring
 
-
 # Smaller tensors are copied at once.
 SIZE = 20_000.0
 
