@@ -71,9 +71,8 @@ def test_a_later_handler_replaces_the_first_and_remove_takes_it_away(start_kerne
 def test_interrupting_works_while_messages_arrive(start_kernel: Callable[[str], Kernel]) -> None:
     kernel = start_kernel(kernels.CURRENT)
     kernel.run(INSTALL)
-    cell = kernel.start(
-        "try:\n    print('begun', flush=True)\n    time.sleep(300)\nexcept KeyboardInterrupt:\n    print('interrupted')"
-    )
+    sleeps = "print('begun', flush=True)\n    time.sleep(300)"
+    cell = kernel.start(f"try:\n    {sleeps}\nexcept KeyboardInterrupt:\n    print('interrupted')")
     assert kernel.printed(cell) == "begun\n"
     assert kernel.control("nnwidget_request", {"comm_id": "abc", "data": None})["status"] == "ok"
     kernel.manager.interrupt_kernel()
