@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from nnwidget.model.table import layers as layers
     from nnwidget.session.live import running as running
     from nnwidget.training.history import History as History
-    from nnwidget.watching import Watch as Watch
+    from nnwidget.watched import Watch as Watch
     from nnwidget.watching import watch as watch
 
 __version__ = "0.1.0.dev0"
@@ -46,7 +46,7 @@ _HOMES = {
     "layers": "model.table",
     "running": "session.live",
     "History": "training.history",
-    "Watch": "watching",
+    "Watch": "watched",
     "watch": "watching",
 }
 

@@ -20,7 +20,7 @@ from nnwidget.session.service import ExplorerService
 from nnwidget.session.thumbnails import thumbnails
 from nnwidget.session.wrappers import unwrap
 from nnwidget.types import Array, Predictions, Status
-from nnwidget.watching import Watch
+from nnwidget.watched import Watch
 from nnwidget.widgets.cells import CellEvents, replace_earlier
 from nnwidget.widgets.panel import (
     FeatureMapsPanel,

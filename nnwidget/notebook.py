@@ -18,7 +18,7 @@ from nnwidget.widgets.cell_place import cell_place, in_cell, say_alive
 from nnwidget.widgets.cells import CellEvents, replace_earlier, shell
 
 if TYPE_CHECKING:
-    from nnwidget.watching import Watch
+    from nnwidget.watched import Watch
 
 log = logging.getLogger("nnwidget")
 
@@ -116,7 +116,8 @@ def begin(
     given: list[Any], options: dict[str, Any], body: Callable[[], Any], name: str, bind: Callable[[Any], None]
 ) -> Run:
     """Start the body of a ``%%watch`` cell; a watch that is made for it is closed with it."""
-    from nnwidget.watching import Watch, watch
+    from nnwidget.watched import Watch
+    from nnwidget.watching import watch
 
     if isinstance(given[0], Watch):
         if len(given) > 1 or options:
