@@ -28,7 +28,7 @@ describe("the words for a history", () => {
     [{ ago: 600 }, { ended: true }, 0, false, "idle", "ended 10 min ago · step 1,240 · runs/a"],
     [{}, { lost: true }, 0, false, "gone", "no longer followed · step 1,240 · runs/a"],
     [{}, { kind: "file", path: "a.nnw" }, 99, false, "idle", "saved in a.nnw · step 1,240"],
-    [{}, { kind: "memory", path: "" }, 0, false, "live", "kept in memory · step 1,240 · last written 2 s ago"],
+    [{}, { kind: "memory", path: "" }, 0, false, "live", "kept in memory · step 1,240 · grew 2 s ago"],
     [{ ago: null }, { kind: "memory", path: "" }, 0, false, "idle", "kept in memory · step 1,240"],
     [{ ago: 60 }, { kind: "memory", path: "" }, 0, false, "idle", "kept in memory · step 1,240"],
   ])("%j of %j, silent for %d s, busy %s: %s, %s", (change, record, silence, busy, mark, words) => {

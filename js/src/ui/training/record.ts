@@ -48,7 +48,8 @@ export function recordWords(play: Play, record: RecordFacts, { silence, busy }: 
     return { mark: "idle", text: words(when, at), warning: "", said: "ended" };
   }
   if (age !== null && age < FRESH) {
-    return { mark: "live", text: words(doing, at, `last written ${since(age)} ago`), warning: "", said: "following" };
+    const grew = `${record.kind === "folder" ? "last written" : "grew"} ${since(age)} ago`;
+    return { mark: "live", text: words(doing, at, grew), warning: "", said: "following" };
   }
   const still = age === null || record.kind === "memory" ? doing : `not written to for ${since(age)}`;
   return { mark: "idle", text: words(still, at), warning: "", said: "not written to any more" };
