@@ -10,9 +10,11 @@ from torch import nn
 
 from nnwidget.training.engine import Engine
 from nnwidget.training.layer_set import COMPILED, Watched
-from nnwidget.training.measure import WHOLE
+from nnwidget.training.measure import SAMPLE, WHOLE
+from nnwidget.training.parameters import local
 
 _IN_PART = f"mean, deviation and zeros estimated from {WHOLE:,} values of a tensor, extremes from all"
+_UPDATES = f"update norm and histograms of parameters estimated from about {SAMPLE:,} values of a tensor"
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,6 +83,7 @@ def coverage(
         else:
             said = [_norms_of(engine)] if sharded else []
             said += [_IN_PART] if name in taps.in_part else []
+            said += [_UPDATES] if any(local(p).numel() > SAMPLE for p in layer.parameters) else []
             rows[name] = Covered(name, "observed", "; ".join(said))
     order = {name: index for index, (name, _) in enumerate(model.named_modules())}
     return Coverage(sorted(rows.values(), key=lambda row: order.get(row.layer, len(order))))

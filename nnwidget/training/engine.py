@@ -413,6 +413,10 @@ class Engine:
             row[self.norm_name] = self.sampler.total = self._norm
         if recorded:
             row |= self._gauges.read(self.flight.keeper.samples, took)
+        number = self.flight.keeper.number
+        if number and number != self.step - self._start:
+            # The last of this step; where each step takes one, it has the number of its step.
+            row["batch"] = float(number)
         self._groups(row)
         self._rows.add(self.step, row)
         self._norm = None

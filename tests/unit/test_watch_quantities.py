@@ -106,6 +106,8 @@ def test_the_update_of_a_large_layer_is_an_estimate():
     w = record(model, torch.randn(16, 500))
     wanted = float((model.weight.detach() - before).norm())
     assert value(w, "update_norm", "") == pytest.approx(wanted, rel=0.1)
+    said = "update norm and histograms of parameters estimated from about 2,048 values of a tensor"
+    assert reason(w, "") == ("observed", said)
 
 
 def test_numbers_of_each_parameter_group():

@@ -204,6 +204,28 @@ def test_gradient_accumulation():
     assert w.history["activation_mean"]["0"].steps.tolist() == [1, 2, 3, 4]
 
 
+@pytest.mark.parametrize("start", [0, 100])
+def test_the_batch_of_a_spike_is_known(start):
+    model = net()
+    optimizer = torch.optim.SGD(model.parameters(), lr=0.0)
+    with watch(model, optimizer, every=4, budget=None, start_step=start) as w:
+        for number in range(1, 61):
+            x = torch.full((4, 6), 1e4 if number == 42 else 1.0)
+            model(x).square().mean().backward()
+            if number % 3 == 0:
+                optimizer.step()
+                optimizer.zero_grad()
+    norms, batches = w.history["total_grad_norm"], w.history["batch"]
+    spike = norms.steps[norms.values.argmax()]
+    assert spike == start + 14 and batches.values[batches.steps == spike] == 42
+    # Where a step takes one, nothing more is to be said.
+    with watch(model, optimizer, every=4, budget=None, start_step=start) as w:
+        for step in range(20):
+            backward(model, step)
+            optimizer.step()
+    assert "batch" not in w.history
+
+
 def test_a_closure_that_is_called_many_times_is_one_step():
     model, criterion = net(), nn.MSELoss()
     optimizer = torch.optim.LBFGS(model.parameters(), max_iter=5)
