@@ -16,6 +16,8 @@ from nnwidget.training.parameters import local
 _IN_PART = f"mean, deviation and zeros estimated from {WHOLE:,} values of a tensor, extremes from all"
 _UPDATES = f"update norm and histograms of parameters estimated from about {SAMPLE:,} values of a tensor"
 
+_LATE = "without norms of parameters that were not there when watch() was called: call the model once before it"
+
 
 @dataclass(frozen=True, slots=True)
 class Covered:
@@ -84,6 +86,8 @@ def coverage(
             said = [_norms_of(engine)] if sharded else []
             said += [_IN_PART] if name in taps.in_part else []
             said += [_UPDATES] if any(local(p).numel() > SAMPLE for p in layer.parameters) else []
+            missing = len([*layer.module.parameters(recurse=False)]) > len(layer.parameters)
+            said += [_LATE] if missing else []
             rows[name] = Covered(name, "observed", "; ".join(said))
     order = {name: index for index, (name, _) in enumerate(model.named_modules())}
     return Coverage(sorted(rows.values(), key=lambda row: order.get(row.layer, len(order))))

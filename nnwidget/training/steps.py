@@ -8,6 +8,7 @@ from typing import Any, Literal, TypeAlias
 
 import torch
 from torch import Tensor, nn
+from torch.nn import UninitializedParameter
 from torch.optim.optimizer import (
     Optimizer,
     register_optimizer_step_post_hook,
@@ -247,7 +248,8 @@ def _is_last(handle: Any) -> bool:
 def _sample(model: nn.Module) -> Tensor:
     """Take a few values of a few trainable parameters: enough to tell that somebody changed them."""
     parts: list[Tensor] = []
-    found = [parameter for parameter in model.parameters() if parameter.requires_grad and parameter.numel()]
+    there = [parameter for parameter in model.parameters() if not isinstance(parameter, UninitializedParameter)]
+    found = [parameter for parameter in there if parameter.requires_grad and parameter.numel()]
     # From the first to the last layer: some may not have moved.
     for parameter in found[:: -(-len(found) // _PARTS) or 1] + found[-1:]:
         flat = local(parameter.detach()).reshape(-1)

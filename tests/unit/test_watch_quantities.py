@@ -399,6 +399,27 @@ def test_a_graph_that_lives_on_writes_into_no_later_step():
     assert w.history["output_grad_max"][""].values.tolist() == [1.0, 1.0, 1.0]
 
 
+@pytest.mark.parametrize("called", [False, True])
+def test_a_lazy_model_is_recorded_as_far_as_it_is_there(called, caplog):
+    torch.manual_seed(0)
+    model = nn.Sequential(nn.LazyLinear(8), nn.ReLU(), nn.Linear(8, 2))
+    if called:
+        model(torch.ones(1, 5))
+    with watch(model, every=1, budget=None) as w:
+        for _ in range(4):
+            out = model(torch.randn(3, 5))
+            if w.steps == 0:
+                optimizer = torch.optim.SGD(model.parameters(), lr=0.1)
+            optimizer.zero_grad()
+            out.square().mean().backward()
+            optimizer.step()
+    assert w.steps == 4 and w._engine.error == "" and not caplog.records
+    assert recorded(w, "activation_mean") == {"0", "1", "2"}
+    assert recorded(w, "grad_norm") == ({"0", "2"} if called else {"2"})
+    state, said = reason(w, "0")
+    assert state == "observed" and ("call the model once before" in said) == (not called)
+
+
 def test_chosen_layers_only():
     model = nn.Sequential(nn.Linear(6, 6), nn.ReLU(), nn.Linear(6, 6), nn.ReLU(), nn.Linear(6, 1))
     for chosen in (["0", "4"], ["0", model[4]], [model[0], model[4]]):
