@@ -45,6 +45,8 @@ class BatchKeeper:
         self._kinds = ("cpu", "cuda") if self._cuda else ("cpu",)
         self.last: Batch | None = None
         self.number = 0
+        # Called before forwards without gradients.
+        self.between: Callable[[], None] | None = None
         # Told of an error in a hook, which ends all of it.
         self.gave_up: Callable[[Exception], None] | None = None
         self._within = self._each = self.samples = 0
@@ -93,7 +95,11 @@ class BatchKeeper:
         if kwargs is None:
             # Taken off by a hook before it in this very call: torch then forgets that it wants keywords.
             return
-        if not torch.is_grad_enabled() or torch._C._current_graph_task_id() != -1 or probing():
+        if not torch.is_grad_enabled():
+            if self.between is not None and not probing():
+                self.between()
+            return
+        if torch._C._current_graph_task_id() != -1 or probing():
             return
         self.number += 1
         self._within += 1

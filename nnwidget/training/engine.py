@@ -129,6 +129,7 @@ class Engine:
         self.sampler.on_scaled = self._scaled
         self.losses.gave_up = functools.partial(self._gave_up, "Hearing the loss", self.losses.close)
         self.flight.keeper.gave_up = functools.partial(self._gave_up, "Keeping the batch", self.flight.keeper.let_go)
+        self.flight.keeper.between = self._between
         self._scaling.gave_up = functools.partial(self._gave_up, "Following the scaler", self._scaling.close)
         self._scaling.watch(model, lambda: self.step, self._live_optimizers, self._skipped)
         self.gate.on_shut = self._press
@@ -248,6 +249,11 @@ class Engine:
         self.flight.keeper.heard(module, args)
         if isinstance(value, float) and not math.isfinite(value):
             self.flight.keeper.hold()
+
+    def _between(self) -> None:
+        """Hand over what waits for the next step: a validation may take long, and be killed."""
+        if time.perf_counter() - self._flushed > _FLUSH and self._is_loop():
+            self.flush()
 
     def _backward_begins(self, gradient: Tensor) -> None:
         if self.sampler.armed:

@@ -118,6 +118,46 @@ def test_a_script_that_is_killed_loses_two_seconds_at_most_and_is_continued(tmp_
         assert history["grad_norm"]["0"].steps.tolist() == recorded
 
 
+def test_what_was_recorded_is_there_during_a_validation_already(tmp_path: Path) -> None:
+    code = """
+import os, sys, time
+import torch
+from torch import nn
+from nnwidget import watch
+
+model = nn.Linear(4, 2)
+optimizer = torch.optim.SGD(model.parameters(), lr=0.1)
+with watch(model, optimizer, every=1, budget=None, path=sys.argv[1]) as w:
+    for _ in range(20):
+        optimizer.zero_grad()
+        model(torch.ones(3, 4)).sum().backward()
+        optimizer.step()
+    end = time.monotonic() + 100
+    with torch.no_grad():
+        while not os.path.exists(sys.argv[2]) and time.monotonic() < end:
+            model(torch.ones(3, 4))
+            time.sleep(0.02)
+"""
+    folder, seen = tmp_path / "run", tmp_path / "seen"
+    process = subprocess.Popen([sys.executable, "-c", code, str(folder), str(seen)], cwd=ROOT)
+    try:
+        until(lambda: any(folder.glob("segment-*.nnw")))
+        history = History.load(folder)
+
+        def steps(quantity: str, *layer: str) -> list[int]:
+            history.refresh()
+            return history.series(quantity, *layer).steps.tolist() if quantity in history else []
+
+        until(lambda: steps("total_grad_norm") == list(range(1, 21)))
+        until(lambda: steps("grad_norm", "") == list(range(1, 21)))
+        assert process.poll() is None, "it is still validating"
+        seen.write_text("")
+        assert process.wait(60) == 0
+    finally:
+        process.kill()
+        process.wait()
+
+
 def test_a_script_is_read_by_another_process_while_it_trains(tmp_path: Path) -> None:
     folder = tmp_path / "run"
     with script(folder, 0, KILLED - 1) as process:
