@@ -117,7 +117,7 @@ class Play:
             "first": self._first,
             "controls": self.level,
             "cost": self._cost,
-            "groups": [float(group["lr"]) for group in engine.groups() if "lr" in group] if full else [],
+            "groups": [float(group["lr"]) for group in engine.optimizers.groups() if "lr" in group] if full else [],
             "asked_rates": [[group, rate] for group, rate in list(self._rates.items())],
             "loss": engine.losses.source,
             "loss_missing": engine.losses.settled and not engine.losses.source,
@@ -141,7 +141,7 @@ class Play:
         if self._engine.closed:
             raise MessageError("This training is over.", remedy="Run the cell again.")
         if isinstance(wanted, Rate):
-            if not 0 <= wanted.group < len(self._engine.groups()):
+            if not 0 <= wanted.group < len(self._engine.optimizers.groups()):
                 raise MessageError(f"There is no parameter group {wanted.group}.", argument="group")
             self._rates[wanted.group] = wanted.value
             if not self.live:
@@ -167,7 +167,7 @@ class Play:
         return any(thread.ident == self._engine.thread for thread in threading.enumerate())
 
     def _change_rate(self, index: int, rate: float) -> None:
-        groups = self._engine.groups()
+        groups = self._engine.optimizers.groups()
         if index >= len(groups) or not math.isfinite(rate):
             return
         group = groups[index]

@@ -45,11 +45,11 @@ class BatchKeeper:
         self._kinds = ("cpu", "cuda") if self._cuda else ("cpu",)
         self.last: Batch | None = None
         self.number = 0
-        # Called before forwards without gradients.
-        self.between: Callable[[], None] | None = None
         # Told of an error in a hook, which ends all of it.
         self.gave_up: Callable[[Exception], None] | None = None
         self._within = self._each = self.samples = 0
+        # Called at forwards without a graph: a validation begins, which may be long.
+        self.resting: Callable[[], None] = _nothing
 
     def listen(self, on: bool) -> None:
         """Keep batches from the next forward on, or no more."""
@@ -95,11 +95,10 @@ class BatchKeeper:
         if kwargs is None:
             # Taken off by a hook before it in this very call: torch then forgets that it wants keywords.
             return
-        if not torch.is_grad_enabled():
-            if self.between is not None and not probing():
-                self.between()
-            return
         if torch._C._current_graph_task_id() != -1 or probing():
+            return
+        if not torch.is_grad_enabled():
+            self.resting()
             return
         self.number += 1
         self._within += 1
@@ -109,3 +108,7 @@ class BatchKeeper:
         autocast = {kind: torch.get_autocast_dtype(kind) for kind in self._kinds if torch.is_autocast_enabled(kind)}
         cuda = torch.cuda.get_rng_state() if self._cuda else None
         self.last = Batch(args, kwargs, self.number, torch.default_generator.get_state(), autocast, cuda=cuda)
+
+
+def _nothing() -> None:
+    """Stand in until somebody wants to know of validations."""

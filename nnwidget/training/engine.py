@@ -11,13 +11,12 @@ import threading
 import time
 import weakref
 from collections.abc import Callable, Mapping, Sequence
+from functools import partial
 from typing import Any, Literal
 
-import torch
 from torch import Tensor, nn
 from torch.optim.optimizer import Optimizer
 
-from nnwidget.errors import InputError
 from nnwidget.training.flight import FlightRecorder
 from nnwidget.training.forward_gate import ForwardGate
 from nnwidget.training.gate import Gate, StopTraining
@@ -25,14 +24,15 @@ from nnwidget.training.gauges import Gauges
 from nnwidget.training.governor import LEVELS, SNAPSHOTS_SHARE, Governor
 from nnwidget.training.history import History
 from nnwidget.training.layer_set import Watched
-from nnwidget.training.losses import LossFinder, scalar
-from nnwidget.training.parameters import total_norm
+from nnwidget.training.losses import LossFinder
+from nnwidget.training.optimizers import Optimizers
 from nnwidget.training.pulse import Pulse
 from nnwidget.training.rows import Rows
 from nnwidget.training.sample import Sampler
 from nnwidget.training.scaler import Scaling
 from nnwidget.training.snapshots import Snapshots
 from nnwidget.training.steps import Steps
+from nnwidget.training.user_log import UserLog
 from nnwidget.training.wrapping import compiled_graphs
 from nnwidget.types import Event, Finding
 
@@ -88,8 +88,6 @@ class Engine:
         self.error = ""
         self.closed = False
         self._broken = False
-        self._optimizers: list[weakref.ref[Optimizer]] = [weakref.ref(optimizer) for optimizer in optimizers]
-        self._last: Callable[[], Optimizer | None] = _none
         # Called many times a second while a loop waits, and after each step with (step, recorded).
         self.meanwhile: Callable[[], None] | None = None
         self.listener: Callable[[int, bool], None] | None = None
@@ -99,15 +97,15 @@ class Engine:
         # What the coming step needs is attached already: it is like the one before.
         self._only_looks = False
         self._scaling = Scaling(scaler)
+        self.optimizers = Optimizers(optimizers, self._scaling)
+        self.optimizers.on_cleared = partial(self.event, "no gradients")
         self._gauges = Gauges(model)
         self._skipping = self._in_forward = False
-        self._norm: float | Tensor | None = None
         # Of a sharded model it is the norm of what this rank holds.
         self.norm_name = "total_grad_norm"
         self.snapshots: Snapshots | None = None
-        self._asleep = 0
         self._graphs: int | None = compiled_graphs()
-        self._others = self._cleared = self._said_cleared = False
+        self._others = False
         self._inside = 0.0
         self._out = self._flushed = time.perf_counter()
         self._forwards = ForwardGate(self.gate, self._is_loop, self._hold, self._stopping)
@@ -121,7 +119,9 @@ class Engine:
         self.losses = LossFinder(model, self._heard)
         self.flight = FlightRecorder(model, watched, history, tensors, self._found)
         self.flight.catch_up = self.flush
+        self.flight.keeper.resting = self._resting
         self._rows = Rows(history, self.flight.arrived)
+        self._log = UserLog(history, self.losses, self._rows, self.flight)
         self.sampler = Sampler(model, watched, history, self._layer_failed, self.flight.recorded)
         self.steps = Steps(model, optimizers, before=self._before, after=self._after, count=start_step)
         self.steps.others = self._others_stepped
@@ -129,9 +129,8 @@ class Engine:
         self.sampler.on_scaled = self._scaled
         self.losses.gave_up = functools.partial(self._gave_up, "Hearing the loss", self.losses.close)
         self.flight.keeper.gave_up = functools.partial(self._gave_up, "Keeping the batch", self.flight.keeper.let_go)
-        self.flight.keeper.between = self._between
         self._scaling.gave_up = functools.partial(self._gave_up, "Following the scaler", self._scaling.close)
-        self._scaling.watch(model, lambda: self.step, self._live_optimizers, self._skipped)
+        self._scaling.watch(model, lambda: self.step, self.optimizers.live, self._skipped)
         self.gate.on_shut = self._press
         self._prepare()
 
@@ -147,33 +146,7 @@ class Engine:
 
     def log(self, step: int | None, values: Mapping[str, Any]) -> None:
         """Take in what the user logs: scalars, 0-d tensors, images."""
-        at = self.step + 1 if step is None else step
-        for name, value in values.items():
-            if getattr(value, "ndim", 0) >= 2:
-                self.history.add_image(at, name, _picture(value))
-                continue
-            number = _number(name, value)
-            if name == "loss" and step is None:
-                self._log_loss(at, number)
-            else:
-                self.history.log(at, name, float(number))
-
-    def _log_loss(self, step: int, value: float | Tensor) -> None:
-        if self._asleep and self._asleep != step:
-            self._deliver_asleep()
-        self.losses.log(value)
-        if self._looking:
-            return
-        self._asleep = step
-        if isinstance(value, float) and not math.isfinite(value):
-            self.flight.about_to_step(step, [value], None)
-
-    def _deliver_asleep(self) -> None:
-        """Keep what was logged in a step that nothing else is known of."""
-        step, self._asleep = self._asleep, 0
-        value = self.losses.now.take()
-        if value is not None:
-            self._rows.add(step, {"loss": value})
+        self._log.take(step, values, self.step + 1, looking=self._looking)
 
     def event(self, kind: str, text: str, **data: Any) -> None:
         """Note something that happened."""
@@ -189,6 +162,11 @@ class Engine:
             self.sampler.deliver(wait=wait)
         except Exception as error:  # a history that fails is no reason to fail the loop
             self._failed(error)
+
+    def _resting(self) -> None:
+        """Hand over what there is before a validation, during which no step does."""
+        if len(self._rows) and self._is_loop():
+            self.flush(wait=True)
 
     def close(self) -> None:
         """Remove every hook and hand over what is left; calling it again changes nothing."""
@@ -206,8 +184,7 @@ class Engine:
         if not self._runs_elsewhere():
             self._remove()
         if os.getpid() == self._pid:
-            if self._asleep:
-                self._deliver_asleep()
+            self._log.stepped()
             self.flush(wait=True)
         self.meanwhile = self.listener = self.snapshots = None
 
@@ -250,11 +227,6 @@ class Engine:
         if isinstance(value, float) and not math.isfinite(value):
             self.flight.keeper.hold()
 
-    def _between(self) -> None:
-        """Hand over what waits for the next step: a validation may take long, and be killed."""
-        if time.perf_counter() - self._flushed > _FLUSH and self._is_loop():
-            self.flush()
-
     def _backward_begins(self, gradient: Tensor) -> None:
         if self.sampler.armed:
             self.sampler.begun_with = gradient
@@ -280,9 +252,9 @@ class Engine:
         started = time.perf_counter()
         try:
             if not closure:
-                self._take_norm(optimizer)
+                self.optimizers.take(optimizer)
                 # A gradient that is not finite is a scaler's own affair.
-                norm = None if self._scaling.minds(optimizer) else self._norm
+                norm = None if self._scaling.minds(optimizer) else self.optimizers.norm
                 self.flight.about_to_step(self.step + 1, self.losses.now.values, norm)
             if self.sampler.armed:
                 self.sampler.about_to_step()
@@ -305,34 +277,10 @@ class Engine:
         finally:
             self._skipping = self._in_forward = False
 
-    def _take_norm(self, optimizer: Optimizer) -> None:
-        gradients = [p.grad for group in optimizer.param_groups for p in group["params"] if p.grad is not None]
-        if not gradients:
-            return
-        norm, divisor = total_norm(gradients), self._scaling.divisor(optimizer)
-        if divisor != 1.0:
-            norm = norm / divisor
-        known = self._norm
-        self._norm = norm if known is None else (norm**2 + known**2) ** 0.5
-
     def _check_afterwards(self, optimizer: Optimizer, step: int) -> None:
-        if self._norm is not None and not self._scaling.minds(optimizer):
-            self.flight.about_to_step(step, self.losses.now.values, self._norm, changed=True)
-
-    def _take_norm_left(self) -> None:
-        """Read the gradients after a step without an optimiser, unless the loop has cleared them."""
-        model = self._model()
-        gradients = [p.grad for p in model.parameters() if p.grad is not None] if model is not None else []
-        norm = total_norm(gradients) if gradients else 0.0
-        self._cleared = not float(norm)
-        if not self._cleared:
-            self._norm = norm
-        elif not self._said_cleared:
-            self._said_cleared = True
-            self.event(
-                "no gradients",
-                "The gradients are cleared before the step can be seen: call w.step() right after the update.",
-            )
+        norm = self.optimizers.norm
+        if norm is not None and not self._scaling.minds(optimizer):
+            self.flight.about_to_step(step, self.losses.now.values, norm, changed=True)
 
     def _after(self, optimizer: Optimizer | None, ended: bool) -> None:
         if os.getpid() != self._pid:
@@ -355,33 +303,26 @@ class Engine:
 
     def _note(self, optimizer: Optimizer | None, now: float, *, ended: bool) -> None:
         if optimizer is not None and self._looking:
-            if self._last() is not optimizer:
-                self._meet(optimizer)
-            if self._norm is None:
+            self.optimizers.meet(optimizer)
+            if self.optimizers.norm is None:
                 # A closure computed the gradients within the step.
-                self._take_norm(optimizer)
+                self.optimizers.take(optimizer)
                 self._check_afterwards(optimizer, self.step + (not ended))
             self._skipping = self._scaling.skips(optimizer)
             if self._skipping:
                 self.event("skipped step", _SKIPPED)
-        elif optimizer is None and self._looking and self._norm is None and not self._skipping:
-            self._take_norm_left()
+        elif optimizer is None and self._looking and self.optimizers.norm is None and not self._skipping:
+            self.optimizers.take_left(self._model())
         if ended:
             self._ended(optimizer, now)
         else:
             self._inside += time.perf_counter() - now
 
-    def _meet(self, optimizer: Optimizer) -> None:
-        self._last = weakref.ref(optimizer)
-        if all(known() is not optimizer for known in self._optimizers):
-            self._optimizers.append(self._last)
-
     def _ended(self, optimizer: Optimizer | None, now: float) -> None:
         self.thread = threading.get_ident()
         took, steps = now - self._out, self.step - self._step_at
         recorded, looked = self.sampler.armed, self._looking
-        if self._asleep:
-            self._deliver_asleep()
+        self._log.stepped()
         if looked:
             self._look(optimizer, took, recorded=recorded)
         inside = self._inside + (self.sampler.seconds if recorded else 0.0)
@@ -415,24 +356,24 @@ class Engine:
         several, loss = len(self.losses.now) > 1, self.losses.now.take()
         if loss is not None:
             row["loss"] = loss
-        if self._norm is not None and not self._skipping:
-            row[self.norm_name] = self.sampler.total = self._norm
+        optimizers = self.optimizers
+        if optimizers.norm is not None and not self._skipping:
+            row[self.norm_name] = self.sampler.total = optimizers.norm
         if recorded:
             row |= self._gauges.read(self.flight.keeper.samples, took)
         number = self.flight.keeper.number
         if number and number != self.step - self._start:
             # The last of this step; where each step takes one, it has the number of its step.
             row["batch"] = float(number)
-        self._groups(row)
+        optimizers.rates(row)
         self._rows.add(self.step, row)
-        self._norm = None
         if recorded:
             if self._scaling.divisor(optimizer) != 1.0:
                 self.sampler.begun_with = None
             self.flight.ring.stepped()
             left, scale = self._scaling.left(optimizer), self._scaling.scale(optimizer)
-            self.sampler.stepped(self.step, left, scale, cleared=self._cleared, skipped=self._skipping)
-        self._cleared = False
+            self.sampler.stepped(self.step, left, scale, cleared=optimizers.cleared, skipped=self._skipping)
+        optimizers.stepped()
         if several or not self._only_looks:
             self.losses.stepped()
             self._notice_compiled()
@@ -450,14 +391,6 @@ class Engine:
             self.sampler.give_up()
             self.losses.close()
             self._only_looks = False
-
-    def groups(self) -> list[dict[str, Any]]:
-        """Return the parameter groups of all optimisers."""
-        return [group for optimizer in self._live_optimizers() for group in optimizer.param_groups]
-
-    def _live_optimizers(self) -> list[Optimizer]:
-        found = [optimizer() for optimizer in self._optimizers]
-        return [optimizer for optimizer in found if optimizer is not None]
 
     def _prepare(self) -> None:
         """Attach what the next step needs, and sleep until the one before the next that is seen."""
@@ -486,7 +419,7 @@ class Engine:
             # Where a forward of the root is the boundary, it is under way already.
             begun = self._in_forward or self.steps.source == "forward"
             self.sampler.arm(LEVELS[level], keep=ring.keep if keeps else None, directly=parts, begun=begun)
-            if not self._optimizers:
+            if not self.optimizers:
                 # Nobody says when the parameters are about to change.
                 self.sampler.about_to_step()
         self.steps.quiet_until = following if self._looking else self.governor.wake(self.step)
@@ -499,17 +432,6 @@ class Engine:
 
     def _is_loop(self) -> bool:
         return self.thread in (None, threading.get_ident()) and os.getpid() == self._pid
-
-    def _groups(self, row: dict[str, float | Tensor]) -> None:
-        """Learning rate and weight decay of each parameter group."""
-        groups = self.groups()
-        for index, group in enumerate(groups):
-            suffix = f"/{index}" if len(groups) > 1 else ""
-            for name in ("lr", "weight_decay"):
-                value = group.get(name)
-                if value is not None:
-                    # A copy: a schedule changes tensors in place.
-                    row[name + suffix] = scalar(value) if isinstance(value, Tensor) else float(value)
 
     def _hold(self) -> None:
         if self.gate.paused:
@@ -588,26 +510,3 @@ class Engine:
         self.steps.attend(False)
         self.steps.heed_others(False)
         self.steps.quiet_until = self.step
-
-
-def _number(name: str, value: Any) -> float | Tensor:
-    """Read what the user logs."""
-    try:
-        return scalar(value) if isinstance(value, Tensor) else float(value)
-    except (TypeError, ValueError, RuntimeError):
-        raise InputError(
-            f"{name}={value!r:.80} is neither a number nor an image.",
-            argument=name,
-            remedy="Log numbers, tensors of one value, and images (rows, columns) or (rows, columns, 3).",
-        ) from None
-
-
-def _none() -> None:
-    """Stand in until an optimiser has stepped."""
-
-
-def _picture(value: Any) -> Any:
-    if not isinstance(value, Tensor):
-        return value
-    value = value.detach().cpu()
-    return (value.float() if value.dtype is torch.bfloat16 else value).numpy()

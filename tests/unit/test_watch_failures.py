@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 import torch
 
-from nnwidget.training import batch, engine, layer_taps, losses
+from nnwidget.training import batch, layer_taps, losses, optimizers
 from nnwidget.watching import watch
 from tests.unit.test_watch_faults import Loop, alone, left
 
@@ -37,7 +37,7 @@ FAILING: dict[str, tuple[Any, str, Callable[[], bool], set[str]]] = {
     "a gradient": (layer_taps, "on_host", backward, {"loss", "total_grad_norm", "grad_norm"}),
     "the loss": (losses, "scalar", lambda: True, {"total_grad_norm", "grad_norm", "activation_mean"}),
     "the batch": (batch, "batch_size", lambda: True, {"loss", "total_grad_norm", "grad_norm", "activation_mean"}),
-    "the norm": (engine, "total_norm", lambda: True, set()),
+    "the norm": (optimizers, "total_norm", lambda: True, set()),
 }
 
 
