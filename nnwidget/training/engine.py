@@ -19,7 +19,7 @@ from torch.optim.optimizer import Optimizer
 
 from nnwidget.training.flight import FlightRecorder
 from nnwidget.training.forward_gate import ForwardGate
-from nnwidget.training.gate import Gate, StopTraining
+from nnwidget.training.gate import Gate
 from nnwidget.training.gauges import Gauges
 from nnwidget.training.governor import LEVELS, SNAPSHOTS_SHARE, Governor
 from nnwidget.training.history import History
@@ -108,12 +108,9 @@ class Engine:
         self._others = False
         self._inside = 0.0
         self._out = self._flushed = time.perf_counter()
-        self._forwards = ForwardGate(self.gate, self._is_loop, self._hold, self._stopping)
-        self._unmet = False
+        self._forwards = ForwardGate(self.gate, self._is_loop, self._hold, lambda: self.gate.ends(self.step))
         # Somebody ended the last loop.
         self.stopped = False
-        # The step after which the loop last asked whether to stop, and was told no.
-        self._asked = start_step - 2
         self._gone = threading.Event()
         self.findings: list[Finding] = []
         self.losses = LossFinder(model, self._heard)
@@ -440,24 +437,14 @@ class Engine:
         if self.closed:
             self._remove(stepping=True)
             return
-        if self.gate.should_stop:
-            if self._unmet and self._stopping():
-                # A whole step without a forward of the root that could have been met.
-                raise StopTraining("The training was stopped.")
-            self._unmet = True
+        self.gate.pass_by(self.step)
         self.steps.pressing = self.gate.paused or self.gate.should_stop
         if not self.steps.pressing:
             self._forwards.detach()
 
     def should_stop(self) -> bool:
-        """Answer a loop that looks itself whether to stop: it then ends by itself, if it does so within a step."""
-        if not self.gate.should_stop and self._is_loop():
-            self._asked = self.step
-        return self.gate.should_stop
-
-    def _stopping(self) -> bool:
-        # A loop that asks in each step is about to learn of the stop: raising would skip what it does at its end.
-        return self.gate.should_stop and self.step > self._asked + 1
+        """Say whether somebody asked to stop; a loop that asks itself is left to end by itself."""
+        return self.gate.look(self.step) if self._is_loop() else self.gate.should_stop
 
     def _while_waiting(self) -> None:
         self.pulse.beat()
@@ -467,7 +454,6 @@ class Engine:
     def forget_stop(self) -> None:
         """Take a stop back, once the loop it was meant for has ended."""
         self.gate.forget_stop()
-        self._unmet = False
         self.steps.pressing = self.gate.paused
         if not self.gate.paused and not self.closed:
             self._forwards.detach()

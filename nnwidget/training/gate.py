@@ -38,6 +38,9 @@ class Gate:
         self._steps = 0
         self._lock = threading.Lock()
         self.should_stop = False
+        # The step after which the loop last asked whether to stop, and was told no.
+        self._looked = -2
+        self._unmet = False
         self.waiting = False
         # A pause that no boundary has met yet: it holds wherever the loop can be held.
         self.pressed = False
@@ -79,7 +82,30 @@ class Gate:
 
     def forget_stop(self) -> None:
         """Take a stop back, once the loop it was meant for has ended."""
-        self.should_stop = False
+        self.should_stop = self._unmet = False
+
+    def look(self, step: int) -> bool:
+        """Answer a loop that asks after ``step`` steps whether to stop: it then ends by itself, if it does so soon."""
+        if not self.should_stop:
+            self._looked = step
+        return self.should_stop
+
+    def ends(self, step: int) -> bool:
+        """Say whether a loop that made ``step`` steps is to be ended, wherever it is met."""
+        # One that asks in each step is about to learn of the stop: an exception would skip what it does at its end.
+        return self.should_stop and step > self._looked + 1
+
+    def pass_by(self, step: int) -> None:
+        """Let a loop pass that is met after a step, or end it.
+
+        Raises
+        ------
+        StopTraining
+            It has made a whole step without a forward that could have been met.
+        """
+        if self._unmet and self.ends(step):
+            raise StopTraining("The training was stopped.")
+        self._unmet = self.should_stop
 
     def wait(self, meanwhile: Callable[[], None] | None = None) -> float:
         """Hold the calling loop for as long as it is paused and return the seconds waited.
