@@ -3,11 +3,17 @@
 from __future__ import annotations
 
 import os
+import signal
+import threading
 
 import pytest
 
 # Before torch is imported: its pools read it once. Two threads under contention ran a small net many times slower.
 os.environ.setdefault("OMP_NUM_THREADS", "1")
+
+# Shells have what they start in the background ignore Ctrl-C, and so would every process that a test starts.
+if threading.current_thread() is threading.main_thread():
+    signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:

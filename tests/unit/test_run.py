@@ -368,6 +368,17 @@ def step():
 """
 
 
+def interrupted(process: subprocess.Popen[str]) -> tuple[str, str]:
+    """Send Ctrl-C once it is ready, and return what it wrote after that."""
+    try:
+        assert process.stdout is not None
+        assert process.stdout.readline() == "ready\n"
+        process.send_signal(signal.SIGINT)
+        return process.communicate(timeout=120)
+    finally:
+        process.kill()
+
+
 def test_a_script_waits_for_its_run_and_imports_no_jupyter() -> None:
     code = SCRIPT + (
         "def train():\n"
@@ -408,10 +419,7 @@ def test_ctrl_c_in_a_loop_works_as_ever(paused: bool) -> None:
     process = subprocess.Popen(
         [sys.executable, "-c", code], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, cwd=ROOT
     )
-    assert process.stdout is not None
-    assert process.stdout.readline() == "ready\n"
-    process.send_signal(signal.SIGINT)
-    out, err = process.communicate(timeout=60)
+    out, err = interrupted(process)
     assert (process.returncode, out, err) == (0, "interrupted True True\n[] [0, 0]\n", "")
 
 
@@ -434,10 +442,7 @@ def test_ctrl_c_ends_the_waiting_for_a_run_and_not_the_run() -> None:
         "    enough.set()\n"
     )
     process = subprocess.Popen([sys.executable, "-c", code], stdout=subprocess.PIPE, text=True, cwd=ROOT)
-    assert process.stdout is not None
-    assert process.stdout.readline() == "ready\n"
-    process.send_signal(signal.SIGINT)
-    out, _ = process.communicate(timeout=60)
+    out, _ = interrupted(process)
     assert (process.returncode, out) == (0, "interrupted False\n")
 
 
