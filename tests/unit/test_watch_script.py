@@ -22,6 +22,7 @@ from tests.unit.histories import ROOT, until
 JUPYTER = ("IPython", "ipywidgets", "anywidget", "bqplot", "ipykernel", "traitlets", "jupyter_client", "comm", "pandas")
 KILLED = 500
 LOST = 2.0  # seconds
+SPARSEST = 50  # steps from one look to the next at most
 
 # Prints each step with its time and its loss as soon as it is over; a step takes a hundredth of a second.
 SCRIPT = """
@@ -108,7 +109,8 @@ def test_a_script_that_is_killed_loses_two_seconds_at_most_and_is_continued(tmp_
     assert code == 0
     history = History.load(folder)
     again, values = history["loss"]
-    assert not history.problems and begun + 90 < again[-1] <= begun + 100
+    # Where a look at each step would cost too much, the last ones may not have been looked at.
+    assert not history.problems and begun + 100 - SPARSEST <= again[-1] <= begun + 100
     assert (np.diff(again) > 0).all() and set(steps.tolist()) < set(again.tolist())
     seen = {step: loss for step, (_, loss) in first.items() if step <= begun} | {k: v[1] for k, v in second.items()}
     assert values.tolist() == pytest.approx([seen[step] for step in again.tolist()])
