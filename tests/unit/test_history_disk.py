@@ -67,12 +67,16 @@ for step in range(first + 1, 1_000_000):
     add(history, step, step, offset=first)
     history.add_snapshot(step, "map", "a", picture)
 """
+
+    def size() -> int:
+        return sum(path.stat().st_size for path in tmp_path.iterdir())
+
     start = 0
-    for round_ in range(3):
+    for _ in range(3):
         with script(code, tmp_path, start) as writer:
             assert writer.stdout is not None and writer.stdout.readline() == "begun\n"
-            enough = (round_ + 1) * 9_000_000
-            until(lambda size=enough: sum(path.stat().st_size for path in tmp_path.iterdir()) > size)
+            enough = size() + 9_000_000
+            until(lambda enough=enough: size() > enough)
             writer.send_signal(signal.SIGKILL)
             writer.wait()
         history = History.load(tmp_path)
