@@ -439,3 +439,24 @@ def test_exactly_every_kth_step(every):
         assert w.history[quantity]["0"].steps.tolist() == wanted
     for quantity in ("loss", "total_grad_norm", "step_time"):
         assert w.history[quantity].steps.tolist() == list(range(1, 21))
+
+
+def test_what_is_measured_in_part_to_keep_the_budget_is_said():
+    torch.manual_seed(0)
+    model = nn.Sequential(nn.Linear(300, 400), nn.ReLU())
+    optimizer = torch.optim.SGD(model.parameters(), lr=0.0)
+    x = torch.randn(128, 300)
+    found = []
+    for level in (0, 2):
+        with watch(model, optimizer, every=1, budget=None) as w:
+            # As the governor does where recording all of it too seldom would be of no use.
+            w._engine.governor.level = level
+            for _ in range(3):
+                optimizer.zero_grad()
+                model(x).square().mean().backward()
+                optimizer.step()
+            found.append((value(w, "activation_std", "1", 3), *reason(w, "1")))
+    (whole, *all_of_it), (part, *some) = found
+    assert part != whole and part == pytest.approx(whole, rel=0.05)
+    assert all_of_it == ["observed", ""]
+    assert some == ["sampled", "a strided sample of each tensor, to keep the budget"]
