@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import subprocess
 import sys
@@ -260,21 +261,20 @@ def test_an_average_of_the_weights_made_in_the_middle_of_a_step_is_a_model_like_
 def exported(strict: bool, watched: Callable[[Loop], Watch] | None = None) -> tuple[Any, list[Any], Watch | None]:
     """Train, with an export between a forward and its backward."""
     loop = Loop()
-    w = watched(loop) if watched else None
-    loop.run(2)
-    loop.optimizer.zero_grad()
-    loss = loop.criterion(loop.model(torch.randn(5, 6)), torch.zeros(5, 3))
-    graph = torch.export.export(loop.model, (torch.ones(5, 6),), strict=strict).graph
-    loss.backward()
-    loop.optimizer.step()
-    loop.losses.append(loss.item())
-    loop.run(2)
-    if w is not None:
-        w.close()
+    with watched(loop) if watched else contextlib.nullcontext() as w:
+        loop.run(2)
+        loop.optimizer.zero_grad()
+        loss = loop.criterion(loop.model(torch.randn(5, 6)), torch.zeros(5, 3))
+        graph = torch.export.export(loop.model, (torch.ones(5, 6),), strict=strict).graph
+        loss.backward()
+        loop.optimizer.step()
+        loop.losses.append(loss.item())
+        loop.run(2)
     return loop.all(), [str(node.target) for node in graph.nodes], w
 
 
-@pytest.mark.parametrize("strict", [False, True])
+# Older ones export no model that carries a hook on its root.
+@pytest.mark.parametrize("strict", [False, pytest.param(True, marks=pytest.mark.needs_torch("2.5"))])
 def test_an_export_in_the_middle_of_a_step_holds_nothing_of_ours(strict: bool) -> None:
     wanted, targets, _ = exported(strict)
     found, same, w = exported(strict, lambda loop: watch(loop.model, loop.optimizer, every=1, budget=None))
