@@ -142,8 +142,7 @@ class Taps:
         # Held by the finaliser without the owner, so that a forgotten owner takes its hooks along.
         self._handles: dict[int, list[Any]] = {}
         self._rooted = False
-        weakref.finalize(self, _remove_all, self._handles).atexit = False
-        _live.add(self)
+        self._last_will: Any = None
         if root is not None and not isinstance(root, torch.jit.ScriptModule):
             self.add("", root, before=_settler(self))
             self._rooted = True
@@ -172,6 +171,10 @@ class Taps:
             The module refuses hooks (a ScriptModule).
         """
         with self._lock:
+            if self._last_will is None:
+                self._last_will = weakref.finalize(self, _remove_all, self._handles)
+                self._last_will.atexit = False
+                _live.add(self)
             key, self._next = self._next, self._next + 1
             handles: list[Any] = []
             self._handles[key] = handles
@@ -203,7 +206,11 @@ class Taps:
         with self._lock:
             self._taps.clear()
             _remove_all(self._handles)
+            will, self._last_will = self._last_will, None
         _live.discard(self)
+        if will is not None:
+            # Nothing of ours runs when it goes: Ctrl-C at such a moment would be lost.
+            will.detach()
 
     def __enter__(self) -> Taps:
         """Return the taps; leaving the block removes them."""

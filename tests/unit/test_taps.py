@@ -129,6 +129,24 @@ def test_a_forgotten_owner_takes_its_hooks_along() -> None:
     assert hooks(model) == 0
 
 
+def test_closed_taps_go_without_a_word() -> None:
+    """Python ignores what is raised while something goes, also a Ctrl-C."""
+    net, ran = nn.Linear(2, 2), []
+    taps = Taps(serial=False)
+    for _ in range(2):
+        taps.add("", net, after=lambda *_: ran.append("seen"))
+        net(torch.ones(1, 2))
+        assert active() == [""]
+        taps.close()
+        taps.close()
+    net(torch.ones(1, 2))
+    assert ran == ["seen", "seen"] and active() == []
+    sys.setprofile(lambda frame, event, _: ran.append(frame.f_code.co_name) if event == "call" else None)
+    del taps
+    sys.setprofile(None)
+    assert ran == ["seen", "seen"]
+
+
 def test_the_model_is_freed_while_tapped() -> None:
     model = net()
     with Taps(model) as taps:
