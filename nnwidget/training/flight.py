@@ -141,6 +141,7 @@ class FlightRecorder:
     def close(self) -> None:
         """Let go of everything but what is kept on the host."""
         self.keeper.close()
+        self.ring.own()
 
     def let_go(self) -> None:
         """Keep no module and no parameter, for good."""

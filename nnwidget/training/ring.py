@@ -101,11 +101,11 @@ class Ring:
             # Into pinned memory, without waiting.
             self._under_way = self._under_way or tensor.is_cuda
             return _Kept(tensor.to("cpu", non_blocking=tensor.is_cuda))
-        # A view may hold much more than itself.
+        # A view holds more than what is counted.
         lends = (
             size > _SMALL
             and tensor.is_contiguous()
-            and tensor.untyped_storage().nbytes() <= 2 * size
+            and tensor.untyped_storage().nbytes() == size
             and not tensor.is_inference()
         )
         if lends and self._written is not None and key not in self._written:
@@ -125,6 +125,18 @@ class Ring:
             for key in written:
                 self._kept.get(self._step, {}).pop(key, None)
         self._lent.clear()
+
+    def own(self) -> None:
+        """Hold nothing of the loop's any more: copy what it lent, and forget what it has written to since."""
+        self._lent.clear()
+        for kept in self._kept.values():
+            for key, one in list(kept.items()):
+                if not one.lent:
+                    continue
+                if one.sound:
+                    kept[key] = _Kept(one.tensor.clone())
+                else:
+                    del kept[key]
 
     def add(self, step: int, kind: str, layer: str, tensor: Tensor) -> None:
         """Take in one tensor that is on the host and nobody else's, whatever is kept otherwise."""

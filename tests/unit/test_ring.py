@@ -105,3 +105,31 @@ def test_in_a_training_with_layers_that_write_to_what_they_get() -> None:
         assert torch.equal(w.tensor(step, "1"), before[step]["0"].relu())
     with pytest.raises(InputError, match="Kept are steps"):
         w.tensor(9, "0")
+
+
+def test_a_view_of_more_counts_with_all_that_it_holds() -> None:
+    kept, whole = ring(), torch.zeros(int(1.5 * SIZE))
+    before = kept.nbytes
+    kept.keep("activation", "a", whole[: int(SIZE)])
+    held = kept._kept[2]["activation", "a", 0].tensor.untyped_storage().nbytes()
+    assert kept.nbytes - before >= held
+
+
+def test_after_the_end_nothing_of_the_loops_is_held() -> None:
+    model = nn.Sequential(nn.Linear(300, 400), nn.Tanh(), nn.Linear(400, 2))
+    optimizer = torch.optim.SGD(model.parameters(), lr=0.1)
+    # Kept alive, so that their memory is not used again.
+    theirs: list[Tensor] = []
+    model[1].register_forward_hook(lambda module, args, output: theirs.append(output.detach()))
+    with watch(model, optimizer, every=1, budget=None) as w:
+        for _ in range(3):
+            optimizer.zero_grad()
+            model(torch.randn(64, 300)).square().sum().backward()
+            optimizer.step()
+        kept = w._engine.flight.ring._kept
+        assert any(one.lent for step in kept.values() for one in step.values())
+        shown = w.tensor(3, "1")
+    held = [one for step in kept.values() for one in step.values()]
+    assert held and not any(one.lent for one in held)
+    assert not {tensor.data_ptr() for tensor in theirs} & {one.tensor.data_ptr() for one in held}
+    assert torch.equal(w.tensor(3, "1"), shown)
