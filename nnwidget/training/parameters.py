@@ -139,6 +139,9 @@ class LayerNorms:
         if self._on_host and all(_plain(gradient) for _, gradient in graded):
             self._measure(graded, before, scale, deliver, samples)
         else:
+            if self._on_host and before:
+                # Taken as one, before it was known that a gradient is sparse, say.
+                before = list(torch.split(before[0], [len(part) for part in _samples(p.detach() for _, p in self._of)]))
             self._measure_there(graded, before, scale, courier, deliver)
             self._sample_there(graded, scale, courier, samples)
         return samples

@@ -85,6 +85,8 @@ def test_sparse_and_half_gradients():
     found = stepped(model, device=False)
     dense = model[0].weight.grad.to_dense()
     assert found["grad_norm"][0] == pytest.approx(float(dense.norm()), rel=1e-5)
+    assert found["update_norm"][0] == pytest.approx(0.1 * float(dense.norm()), rel=1e-5)
+    assert found["update_ratio"][1] == pytest.approx(found["update_norm"][1] / found["param_norm"][1], rel=1e-5)
     whole = torch.cat([dense.reshape(-1), *(p.grad.reshape(-1) for p in model[1].parameters())]).norm()
     assert total_norm([p.grad for p in model.parameters()]) == pytest.approx(float(whole), rel=1e-5)
     assert float(norms([torch.full((100,), 6e4).half()])[0]) == pytest.approx(6e5, rel=1e-3)
