@@ -11,7 +11,6 @@ import threading
 import time
 import weakref
 from collections.abc import Callable, Mapping, Sequence
-from functools import partial
 from typing import Any, Literal
 
 from torch import Tensor, nn
@@ -98,7 +97,7 @@ class Engine:
         self._only_looks = False
         self._scaling = Scaling(scaler)
         self.optimizers = Optimizers(optimizers, self._scaling)
-        self.optimizers.on_cleared = partial(self.event, "no gradients")
+        self.optimizers.on_cleared = functools.partial(self.event, "no gradients")
         self._gauges = Gauges(model)
         self._skipping = self._in_forward = False
         # Of a sharded model it is the norm of what this rank holds.
@@ -161,9 +160,9 @@ class Engine:
             self._failed(error)
 
     def _resting(self) -> None:
-        """Hand over what there is before a validation, during which no step does."""
-        if len(self._rows) and self._is_loop():
-            self.flush(wait=True)
+        """Hand over what waits for the next step: a validation may take long, and be killed."""
+        if time.perf_counter() - self._flushed > _FLUSH and self._is_loop():
+            self.flush()
 
     def close(self) -> None:
         """Remove every hook and hand over what is left; calling it again changes nothing."""

@@ -38,7 +38,10 @@ class Gauges:
         self._due = 0.0
 
     def read(self, samples: int, took: float) -> dict[str, float]:
-        """Return ``throughput`` in samples a second and ``memory`` in bytes, as far as they are known."""
+        """Return ``throughput`` in samples a second and ``memory`` in bytes, as far as they are known.
+
+        Memory of the host is read twice a second at most.
+        """
         found: dict[str, float] = {}
         if samples and took > 0:
             found["throughput"] = samples / took

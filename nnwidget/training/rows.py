@@ -35,10 +35,6 @@ class Rows:
         self._values: list[dict[str, float | Tensor]] = []
         self._under_way: list[tuple[Courier, list[int], list[float], dict[str, list[float]]]] = []
 
-    def __len__(self) -> int:
-        """Return how many rows are not on their way yet."""
-        return len(self._steps)
-
     def add(self, step: int, values: dict[str, float | Tensor]) -> None:
         """Note the scalars of a step, which are kept as they are; tensors are 0-d."""
         self._steps.append(step)

@@ -8,7 +8,6 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from nnwidget import History
 from nnwidget.watching import watch
 from tests.unit.nets import Transformer
 
@@ -362,19 +361,3 @@ def test_two_models_are_watched_beside_each_other():
     assert (a.steps, b.steps) == (4, 4)
     assert a.history["activation_mean"]["0"].steps.tolist() == [1, 2, 3, 4]
     assert "0" in set(a.history["output_grad_std"]), "the output made for the judge's step is the one that is trained"
-
-
-def test_what_came_before_a_validation_is_on_the_disk_while_it_runs(tmp_path):
-    model = nn.Linear(3, 1)
-    optimizer = torch.optim.SGD(model.parameters(), lr=0.1)
-    x, seen = torch.ones(4, 3), []
-    with watch(model, optimizer, every=2, budget=None, path=tmp_path / "run"):
-        for _ in range(2):
-            for _ in range(5):
-                optimizer.zero_grad()
-                model(x).sum().backward()
-                optimizer.step()
-            with torch.no_grad():
-                model(x)
-                seen.append(History.load(tmp_path / "run")["total_grad_norm"].steps[-1])
-    assert seen == [5, 10]
