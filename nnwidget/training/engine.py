@@ -324,8 +324,7 @@ class Engine:
         inside = self._inside + (self.sampler.seconds if recorded else 0.0)
         if recorded:
             self._rows.note("watch_time", self.governor.extra(took, inside) + time.perf_counter() - now)
-        # Other ranks wait for our share of a recorded step.
-        if now - self._flushed > _FLUSH or (recorded and self.sampler.shares is not None):
+        if now - self._flushed > _FLUSH or (recorded and self.sampler.presses):
             self.flush()
         if recorded:
             self.governor.recorded(self.step, took, inside, time.perf_counter() - now)

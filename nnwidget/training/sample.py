@@ -24,6 +24,8 @@ _UNSEEN = 3
 _ELSEWHERE = "no forward of it was seen; pass what the loop calls, such as the compiled model, to watch()"
 # Recorded steps that wait for the shares of other ranks.
 _WAITING = 3
+# Layers of recorded steps that wait, each step's counted, before they are delivered.
+_BATCH = 60
 
 # A backward that begins with so much was begun by a gradient scaler.
 _SCALED = 128.0
@@ -79,6 +81,12 @@ class Sampler:
     def blind(self) -> str:
         """Say why no layer is seen, once it is given up; empty while layers are."""
         return _ELSEWHERE if self._unseen >= _UNSEEN else ""
+
+    @property
+    def presses(self) -> bool:
+        """Say whether what was recorded is to be delivered now."""
+        # Other ranks wait for our share; and what waits is in no history yet that would bound it.
+        return self.shares is not None or len(self._under_way) * self._size >= _BATCH
 
     def give_up(self) -> None:
         """Attach no hooks to layers any more."""

@@ -57,3 +57,17 @@ def test_the_smallest_memory_is_the_one_that_the_error_names(memory: Any) -> Non
         kept = w._engine.flight.ring.nbytes
     assert w.history["grad_norm"][""].steps.tolist() == list(range(1, 51))
     assert w.history.nbytes + kept <= (memory if isinstance(memory, int) else 1_000_000)
+
+
+def test_what_waits_to_be_delivered_is_bounded_however_quick_the_steps(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("nnwidget.training.engine._FLUSH", float("inf"))
+    model = nn.Sequential(nn.Linear(2, 3), nn.ReLU(), nn.Linear(3, 1))
+    optimizer = sgd(model)
+    most = 0
+    with watch(model, optimizer, every=1, budget=None) as w:
+        for _ in range(100):
+            optimizer.zero_grad()
+            model(torch.ones(3, 2)).sum().backward()
+            optimizer.step()
+            most = max(most, len(w._engine.sampler._under_way))
+    assert 1 < most < 25
