@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from types import TracebackType
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import torch
 from torch import nn
@@ -23,6 +23,7 @@ from nnwidget.types import Array, Predictions, Status
 from nnwidget.watched import Watch
 from nnwidget.widgets.cells import CellEvents, replace_earlier
 from nnwidget.widgets.panel import (
+    DistributionPanel,
     FeatureMapsPanel,
     FiltersPanel,
     InputsPanel,
@@ -35,6 +36,9 @@ from nnwidget.widgets.panel_set import PanelSet
 from nnwidget.widgets.regime import Regime
 from nnwidget.wire.messages import Look, PageEdit, parse_edits
 
+if TYPE_CHECKING:
+    from nnwidget.widgets.distribution_figure import DistributionFigure
+
 
 class Explorer:
     """A model under the microscope; made by :func:`explore`, shown by being the last line of a cell.
@@ -43,7 +47,7 @@ class Explorer:
     ----------
     widget : ipywidgets.DOMWidget
         The whole frame, for ipywidgets boxes.
-    layers, feature_maps, filters, prediction, inputs : ipywidgets.DOMWidget
+    layers, feature_maps, filters, distribution, prediction, inputs : ipywidgets.DOMWidget
         Single panels, to be shown alone in a cell. All follow one selection: ``ex.layers.selected = ["conv1"]``.
     """
 
@@ -52,6 +56,7 @@ class Explorer:
         self._bench = bench
         self._leave: Callable[[], None] | None = None
         self._closed = False
+        self._figure: DistributionFigure | None = None
         self._regime = Regime(deliver)
         self._service = ExplorerService(
             self._session,
@@ -63,6 +68,7 @@ class Explorer:
             model_words=words,
             call_words=call,
             play=None if watch is None else watch.play,
+            draw=self._draw,
         )
         if watch is not None:
             watch.listen()
@@ -93,6 +99,16 @@ class Explorer:
     def filters(self) -> Panel:
         """The filters alone."""
         return self._get(FiltersPanel)
+
+    @property
+    def distribution(self) -> Panel:
+        """The histogram of the chosen layers alone; its ``figure`` is a bqplot figure, to be restyled and linked.
+
+        Several layers are compared: ``ex.layers.selected = ["features.0", "features.3"]``.
+        """
+        panel = self._get(DistributionPanel)
+        panel.figure = self._drawing().figure
+        return panel
 
     @property
     def prediction(self) -> Panel:
@@ -235,6 +251,9 @@ class Explorer:
             self._leave()
             self._leave = None
         self._cells.close()
+        if self._figure is not None:
+            self._figure.close()
+            self._figure = None
         self._session.owner.clear()
         self._panels.close()
         del self._session, self._bench, self._service, self._panels
@@ -278,6 +297,22 @@ class Explorer:
         if "edits" in plain:
             plain["edits"] = [edit.to_json() for edit in plain["edits"]]
         self._panels.write(plain)
+
+    def _draw(self, result: Mapping[str, Any]) -> Mapping[str, Any] | None:
+        return None if self._closed else self._drawing().show(result)
+
+    def _drawing(self) -> DistributionFigure:
+        """Return the figure of all panels; bqplot is imported when somebody first looks at one."""
+        if self._figure is None:
+            from nnwidget.widgets.distribution_figure import DistributionFigure
+
+            self._figure = DistributionFigure(log=self._panels.durable()["log_counts"])
+            self._panels.frame.observe(self._log_changed, names=["log_counts"])
+        return self._figure
+
+    def _log_changed(self, change: Any) -> None:
+        if self._figure is not None:
+            self._figure.log = change["new"]
 
     def _edited(self) -> None:
         with self._session.owner.ownership():

@@ -3,6 +3,7 @@ import { type Buffer, encode } from "../src/wire/codec";
 import type { AnyModel, Listener } from "../src/wire/model";
 import type { Durable, LayerRow, LookParams, Play, Status, ToPage, ToPython, WireError } from "../src/wire/types";
 import * as data from "./mock_data";
+import { distribution } from "./mock_distribution";
 
 export interface MockOptions {
   rows: LayerRow[];
@@ -51,6 +52,9 @@ export class MockModel implements AnyModel {
       view: "maps",
       colormap: "auto",
       scaling: "layer",
+      quantity: "activations",
+      parameter: "",
+      log_counts: true,
       edits: [],
       ...this.#options.durable,
     };
@@ -108,8 +112,9 @@ export class MockModel implements AnyModel {
   #answer(message: ToPython): void {
     if (message.k === "hello") {
       this.#client = message.client;
-      const keys = ["selected", "input", "channel", "call", "output", "view", "colormap", "scaling", "edits"] as const;
-      const durable = Object.fromEntries(keys.map((key) => [key, this.#traits.get(key)])) as unknown as Durable;
+      const others = ["status", "panel", "height"];
+      const kept = [...this.#traits].filter(([key]) => !others.includes(key));
+      const durable = Object.fromEntries(kept) as unknown as Durable;
       this.push({
         k: "welcome",
         v: 1,
@@ -156,6 +161,8 @@ export class MockModel implements AnyModel {
         return data.look(rows, params);
       case "filters":
         return data.filters(rows, params.layer);
+      case "distribution":
+        return distribution(rows, params);
       case "value":
         return { value: 0.5, text: "+0.500" };
       case "code":

@@ -9,7 +9,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from nnwidget.errors import ForwardError, InputError, UnobservableError
+from nnwidget.errors import ForwardError, InputError, NNWidgetError, UnobservableError
 from nnwidget.model.axes import layout, sequence_first, teller, view
 from nnwidget.model.edits import Edit
 from nnwidget.model.fingerprint import Fingerprint
@@ -155,6 +155,27 @@ class Bench:
                 raise plain.error
             found = self._scored[want.input, None] = self._score(plain.result)
         return found
+
+    def others(
+        self, want: Look, layers: Sequence[str], should_stop: Callable[[], bool] | None = None
+    ) -> dict[str, Seen | NNWidgetError]:
+        """Return the first outputs of further layers for the same input, from one run; what cannot be seen says why."""
+        wants = {layer: replace(want, layer=layer, call=0, output=None, channel=None) for layer in layers}
+        found: dict[str, Seen | NNWidgetError] = {}
+        for layer, each in wants.items():
+            try:
+                self._check(each)
+            except NNWidgetError as error:
+                found[layer] = error
+        seen = tuple(layer for layer in wants if layer not in found)
+        if seen:
+            replay = self._run(want, observe=seen, cut=False, should_stop=should_stop)
+            for layer in seen:
+                try:
+                    found[layer] = self._activation(wants[layer], replay)
+                except NNWidgetError as error:
+                    found[layer] = error
+        return {layer: found[layer] for layer in layers}
 
     def activation(self, want: Look, output: int | str, *, edited: bool) -> Array:
         """Return an activation as numbers; ``output`` is the position or the path of a tensor in a nested output."""

@@ -11,6 +11,7 @@ from nnwidget.errors import CancelledError, MessageError, NNWidgetError
 from nnwidget.model.filters import filters
 from nnwidget.model.what_zero import what_zero_becomes
 from nnwidget.session.bench import Bench, Scored
+from nnwidget.session.distributions import Draw, distribution_result
 from nnwidget.session.owner import Job
 from nnwidget.session.page_edits import as_code
 from nnwidget.session.pictures import (
@@ -30,6 +31,7 @@ from nnwidget.wire.dispatch import Send, Ticket
 from nnwidget.wire.messages import (
     Code,
     Control,
+    DistributionOf,
     Durable,
     FiltersOf,
     Inputs,
@@ -68,6 +70,8 @@ class ExplorerService:
         Writes durable state into the traits: ``apply({"selected": [...]})``.
     durable : callable
         Returns the durable state, for a page that arrives.
+    draw : callable, optional
+        Draws the curves of a distribution, on the owner's thread.
     regime : callable
         Told of every greeting ``(control: bool)``; returns how messages reach us while a cell runs.
     """
@@ -84,6 +88,7 @@ class ExplorerService:
         model_words: dict[str, Any],
         call_words: str,
         play: Play | None = None,
+        draw: Draw | None = None,
     ) -> None:
         self._session = session
         self._bench = bench
@@ -94,6 +99,7 @@ class ExplorerService:
         self._model_words = model_words
         self._call_words = call_words
         self._play = play
+        self._draw = draw
         self._pages: dict[str, _Page] = {}
         self._seq = 0
         self._shown: Any = None
@@ -134,6 +140,8 @@ class ExplorerService:
                 self._post(ticket, lambda: self._look(look, ticket))
             case FiltersOf() as wanted:
                 self._post(ticket, lambda: self._filters(wanted))
+            case DistributionOf() as of:
+                self._post(ticket, lambda: self._distribution(of, ticket))
             case ValueAt() as at:
                 seen = self._bench.retained(at.look)
                 if seen is None or seen.tensor.is_cuda:
@@ -308,6 +316,13 @@ class ExplorerService:
             want.layer, lambda module: filters(module, mode=want.mode, edge=want.edge, name=want.layer)
         )
         return filters_result(want.layer, self._bench.table[want.layer].type, bank)
+
+    def _distribution(self, want: DistributionOf, ticket: Ticket) -> dict[str, Any]:
+        steps = self._session.boundary.steps or None
+        result = distribution_result(self._bench, want, steps, lambda: ticket.cancelled)
+        # A question that is no longer asked must not change the curves of the one that is.
+        draw = None if ticket.cancelled else self._draw
+        return result | {"figure": None if draw is None else draw(result)}
 
     def _layers(self) -> dict[str, Any]:
         failed = self._bench.table.error

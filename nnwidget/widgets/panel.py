@@ -104,12 +104,28 @@ class ModelPanel(Panel):
     channel = traitlets.Int(-1, help="The chosen channel or unit; -1: none.").tag(sync=True)
     call = traitlets.Int(0, help="Which call of a reused module.").tag(sync=True)
     output = traitlets.Unicode("", help="Path of the tensor in a nested output; empty: the first.").tag(sync=True)
-    view = traitlets.Unicode("maps", help="``maps`` or ``filters``.").tag(sync=True)
+    view = traitlets.Unicode("maps", help="``maps``, ``filters`` or ``distribution``.").tag(sync=True)
     colormap = traitlets.Unicode("auto", help="Colour map of the pictures.").tag(sync=True)
     scaling = traitlets.Unicode("layer", help="Range of the pictures: layer, channel or symmetric.").tag(sync=True)
+    quantity = traitlets.Unicode("activations", help="What the distribution counts.").tag(sync=True)
+    parameter = traitlets.Unicode("", help="Which weight is counted; empty: the first.").tag(sync=True)
+    log_counts = traitlets.Bool(True, help="The distribution's counts are on a logarithmic axis.").tag(sync=True)
     edits = traitlets.List(traitlets.Dict(), help="The edits in force, as the page writes them.").tag(sync=True)
 
-    shared = ("selected", "input", "channel", "call", "output", "view", "colormap", "scaling", "edits")
+    shared = (
+        "selected",
+        "input",
+        "channel",
+        "call",
+        "output",
+        "view",
+        "colormap",
+        "scaling",
+        "quantity",
+        "parameter",
+        "log_counts",
+        "edits",
+    )
 
 
 class FramePanel(ModelPanel):
@@ -135,6 +151,13 @@ class FiltersPanel(ModelPanel):
     """The filters alone."""
 
     bundle_name = "filters"
+
+
+class DistributionPanel(ModelPanel):
+    """The histogram of the chosen layers alone; ``figure`` is its bqplot figure, to be restyled and linked."""
+
+    bundle_name = "distribution"
+    figure: Any = None
 
 
 class PredictionPanel(ModelPanel):

@@ -14,6 +14,8 @@ from nnwidget.errors import MessageError, NNWidgetError
 
 PROTOCOL = 1
 MAX_EDITS = 256
+# Four curves can be told apart by their stroke alone.
+MAX_COMPARED = 3
 _MAX_INT = 2**31 - 1
 _MAX_TEXT = 4096
 
@@ -60,6 +62,16 @@ class FiltersOf:
     layer: str
     mode: Literal["auto", "norm"] | int = "auto"
     edge: int = 96
+
+
+@dataclass(frozen=True, slots=True)
+class DistributionOf:
+    """The histogram of one layer, and of others over the same bins."""
+
+    look: Look
+    others: tuple[str, ...] = ()
+    quantity: Literal["activations", "weights", "gradients"] = "activations"
+    parameter: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -120,7 +132,9 @@ class Nothing:
     """No parameters: ``layers`` and ``ping``."""
 
 
-Params: TypeAlias = Look | FiltersOf | ValueAt | Inputs | Code | Durable | Charts | Control | Rate | Nothing
+Params: TypeAlias = (
+    Look | FiltersOf | DistributionOf | ValueAt | Inputs | Code | Durable | Charts | Control | Rate | Nothing
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -197,6 +211,13 @@ def _integer(
     return value
 
 
+def _flag(source: Mapping[str, Any], key: str) -> bool:
+    value = source.get(key)
+    if not isinstance(value, bool):
+        raise MessageError(f"'{key}' is neither true nor false.", argument=key)
+    return value
+
+
 def _number(source: Mapping[str, Any], key: str) -> float:
     value = source.get(key)
     if isinstance(value, bool) or not isinstance(value, int | float) or abs(value) > 1e30 or math.isnan(value):
@@ -262,6 +283,16 @@ def _filters(value: object) -> FiltersOf:
     return FiltersOf(_text(source, "layer"), mode, _integer(source, "edge", 4, 2048, default=96))
 
 
+def _distribution(value: object) -> DistributionOf:
+    source = _mapping(value, "params")
+    others = _names(source.get("others", ()))
+    if len(others) > MAX_COMPARED:
+        raise MessageError(f"At most {MAX_COMPARED} layers can be compared with one.", argument="others")
+    quantity = _quantity(source.get("quantity", "activations"))
+    parameter = _text({"parameter": "", **source}, "parameter")
+    return DistributionOf(_look(source), tuple(others), quantity, parameter)  # type: ignore[arg-type]  # one of three
+
+
 def _value(value: object) -> ValueAt:
     source = _mapping(value, "params")
     return ValueAt(_look(source), _integer(source, "channel"), _integer(source, "row"), _integer(source, "column"))
@@ -286,6 +317,7 @@ def _whole(low: int) -> Callable[[object], int]:
     return lambda value: _integer({"value": value}, "value", low)
 
 
+_quantity = _choice("activations", "weights", "gradients")
 COLORMAPS = ("auto", "viridis", "magma", "cividis", "greys", "diverging")
 _DURABLE: Mapping[str, Callable[[object], Any]] = {
     "selected": _names,
@@ -293,7 +325,10 @@ _DURABLE: Mapping[str, Callable[[object], Any]] = {
     "channel": _whole(-1),
     "call": _whole(0),
     "output": lambda value: _text({"output": value}, "output"),
-    "view": _choice("maps", "filters"),
+    "view": _choice("maps", "filters", "distribution"),
+    "quantity": _quantity,
+    "parameter": lambda value: _text({"parameter": value}, "parameter"),
+    "log_counts": lambda value: _flag({"log_counts": value}, "log_counts"),
     "colormap": _choice(*COLORMAPS),
     "scaling": _choice("layer", "channel", "symmetric"),
     "edits": parse_edits,
@@ -329,6 +364,7 @@ _METHODS: Mapping[str, Callable[[object], Params]] = {
     "inputs": lambda value: Inputs(_integer(_mapping(value, "params"), "edge", 4, 1024, default=96)),
     "look": _look,
     "filters": _filters,
+    "distribution": _distribution,
     "value": _value,
     "code": lambda value: Code(parse_edits(_mapping(value, "params").get("edits", ()))),
     "set": _durable,

@@ -4,6 +4,7 @@ import "../ui/shell.css";
 import "../ui/tree.css";
 import "../ui/inputs.css";
 import "../ui/pictures.css";
+import "../ui/distribution.css";
 import { Frame } from "../ui/frame";
 import { widget } from "../ui/mount";
 
@@ -11,5 +12,6 @@ export default widget(Frame, {
   layers: true,
   inputs: true,
   filters: "view",
+  distribution: "view",
   look: ["maps", "channel", "prediction"],
 });

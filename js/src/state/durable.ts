@@ -14,6 +14,9 @@ const DEFAULTS: Durable = {
   view: "maps",
   colormap: "auto",
   scaling: "layer",
+  quantity: "activations",
+  parameter: "",
+  log_counts: true,
   edits: [],
 };
 const KEYS = Object.keys(DEFAULTS) as Key[];

@@ -4,6 +4,7 @@ import type { AnyModel } from "../wire/model";
 import type { Rpc } from "../wire/rpc";
 import { nextFrame } from "../wire/transport";
 import type { Durable, LookParams, PageEdit, Status } from "../wire/types";
+import { Distribution } from "./distribution";
 import { DurableState } from "./durable";
 import { Hover } from "./hover";
 import { Link, type LinkHooks } from "./link";
@@ -16,6 +17,7 @@ export interface Needs {
   layers?: boolean;
   inputs?: boolean;
   filters?: boolean | "view";
+  distribution?: boolean | "view";
   look?: readonly Part[];
 }
 
@@ -39,6 +41,9 @@ export class Store {
   readonly layers: Region<"layers">;
   readonly inputs: Region<"inputs">;
   readonly filters: Region<"filters">;
+  readonly distribution: Distribution;
+  /** The host's widget manager, which shows widgets of other packages. */
+  readonly manager: unknown;
   readonly link: Link;
   readonly status: Link["status"];
   readonly play: Link["play"];
@@ -77,6 +82,8 @@ export class Store {
     this.layers = new Region(this.rpc, "layers");
     this.inputs = new Region(this.rpc, "inputs");
     this.filters = new Region(this.rpc, "filters");
+    this.distribution = new Distribution(this.rpc, this.durable, this.lookParams, abort);
+    this.manager = model.widget_manager;
     const onHeight = () => {
       this.view.height.value = Number(model.get("height")) || 560;
     };
@@ -134,8 +141,10 @@ export class Store {
       if (this.look.stale.maps.value && this.look.busySince.value === null) this.look.refresh();
       return;
     }
+    // Layers that are compared stay when another one is chosen beside them.
+    const others = this.durable.signals.selected.value.slice(1).filter((other) => other !== name);
     batch(() => {
-      this.durable.set({ selected: [name], channel: -1, call: 0, output: "" });
+      this.durable.set({ selected: [name, ...others], channel: -1, call: 0, output: "" });
       this.hover.set(null);
     });
   }
@@ -165,6 +174,13 @@ export class Store {
     if (this.needs.layers) void this.layers.load({}, true);
     if (this.needs.inputs) void this.inputs.load({ edge: THUMBNAIL }, true);
     this.#loadFilters(true);
+    if (this.#countsSeen()) void this.distribution.ask(true);
+  }
+
+  /** The distribution is on the screen; hidden, nothing is counted. */
+  #countsSeen(): boolean {
+    const { distribution } = this.needs;
+    return distribution === true || (distribution === "view" && this.durable.signals.view.value === "distribution");
   }
 
   #asking(): (() => void)[] {
@@ -188,6 +204,12 @@ export class Store {
         const name = this.selected.value;
         const mode = this.view.filterMode.value;
         if (seen && name !== null && mode !== null) untracked(() => this.#loadFilters(false));
+      }),
+      ask(() => {
+        // Asked again each time the tab is opened: the weights may have moved meanwhile.
+        if (this.#countsSeen() && this.distribution.params.value !== null) {
+          untracked(() => void this.distribution.ask(true));
+        }
       }),
       ask(() => {
         const rows = this.layers.value.value?.rows;
@@ -232,7 +254,10 @@ export class Store {
 
   #onStatus(before: Status, after: Status): void {
     const ran = before.state === "training" || before.state === "evaluating";
-    if (ran && after.state === "idle" && this.connection.value === "ready") this.look.refresh();
+    if (before.state === "idle" || after.state !== "idle" || this.connection.value !== "ready") return;
+    if (ran) this.look.refresh();
+    // A cell may have left gradients without moving a weight.
+    if (this.#countsSeen()) void this.distribution.ask(true);
   }
 
   #onPush(message: Parameters<LinkHooks["onPush"]>[0]): void {
@@ -240,6 +265,7 @@ export class Store {
     const { seq, result } = message;
     const ack = () => this.link.post({ k: "ack", client: this.link.client, seq });
     // Acknowledged when the frame after the drawing one begins: the picture is on the screen by then.
+    if (this.#countsSeen()) this.distribution.follow();
     if (this.look.push(result)) nextFrame(() => nextFrame(ack));
     else ack();
   }

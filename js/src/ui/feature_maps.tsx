@@ -75,9 +75,13 @@ function Shown(props: FeatureMapsProps & { maps: MapsResult }) {
   const marks = useMemo(() => editMarks(edits, maps.layer), [edits, maps.layer]);
   const order = useStableOrder(maps, props.order, props.sortKey ?? 0);
   const channels = maps.index.data;
+  const only = maps.layout === "maps" ? (props.only ?? null) : null;
   const places = useMemo(
-    () => shown(order, showAll, (place) => channels[place] === selected || marks.has(channels[place] as number)),
-    [order, showAll, selected, marks, channels],
+    () =>
+      only === null
+        ? shown(order, showAll, (place) => channels[place] === selected || marks.has(channels[place] as number))
+        : order.filter((place) => only.channels.has(channels[place] as number)),
+    [order, showAll, selected, marks, channels, only],
   );
   const [own, setOwn] = useState<Point | null>(null);
   const hover = props.hover === undefined ? own : props.hover;
@@ -99,6 +103,15 @@ function Shown(props: FeatureMapsProps & { maps: MapsResult }) {
         {maps.guessed && maps.layout !== "scalar" && <span class="nnw-dim"> Axes are a guess.</span>}
         {maps.note && <span class="nnw-dim"> {asSentence(maps.note)}</span>}
       </p>
+      {only && (
+        <p class="nnw-only" role="status">
+          Only the {only.channels.size} of {plural(only.total, "channel")} with a value from {number(only.lo)} to{" "}
+          {number(only.hi)}, the range chosen in the distribution.{" "}
+          <button type="button" class="nnw-button" onClick={props.onAll}>
+            show all channels
+          </button>
+        </p>
+      )}
       <div class="nnw-view">
         <Busy since={props.busySince} onCancel={props.onCancel} />
         <div class={`nnw-picture${props.stale ? " nnw-stale" : ""}`}>
@@ -139,12 +152,12 @@ function Shown(props: FeatureMapsProps & { maps: MapsResult }) {
       {maps.layout !== "scalar" && maps.count > 0 && (
         <footer class="nnw-foot">
           <ColourBar map={map} range={range} clipped={range ? clipped : 0} />
-          {maps.layout === "maps" && order.length > places.length && (
+          {maps.layout === "maps" && !only && order.length > places.length && (
             <button type="button" class="nnw-button" onClick={() => props.onAppearance({ showAll: true })}>
               show all {maps.total}
             </button>
           )}
-          {maps.layout === "maps" && showAll && order.length > 24 && (
+          {maps.layout === "maps" && !only && showAll && order.length > 24 && (
             <button type="button" class="nnw-button" onClick={() => props.onAppearance({ showAll: false })}>
               show 24
             </button>

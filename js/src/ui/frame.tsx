@@ -7,6 +7,7 @@ import { About, CodeDialog, Help } from "./help";
 import { command } from "./keys";
 import type { ShellProps } from "./mount";
 import { Notices } from "./notices";
+import { DistributionPanel } from "./panels/distribution_panel";
 import { FeatureMapsPanel } from "./panels/feature_maps_panel";
 import { FiltersPanel } from "./panels/filters_panel";
 import { InputsPanel } from "./panels/inputs_panel";
@@ -17,9 +18,11 @@ import { useSize } from "./pieces";
 import { Splitter } from "./splitter";
 import { Tabs } from "./tabs";
 
+const PANELS = { maps: FeatureMapsPanel, filters: FiltersPanel, distribution: DistributionPanel } as const;
 const VIEWS = [
   { value: "maps", label: "Feature maps" },
   { value: "filters", label: "Filters" },
+  { value: "distribution", label: "Distribution" },
 ] as const;
 
 type Over = { kind: "help" } | { kind: "about" } | { kind: "code"; code: string } | null;
@@ -44,6 +47,7 @@ export function Frame({ store, dark }: ShellProps) {
       event.stopPropagation();
     }
   };
+  const View = PANELS[durable.signals.view.value] ?? FeatureMapsPanel;
   const panel = { store, dark, onCode: () => void showCode() };
   const style = {
     "--left": `${columns.left}px`,
@@ -98,7 +102,7 @@ export function Frame({ store, dark }: ShellProps) {
               value={durable.signals.view.value}
               onChange={(value) => durable.set({ view: value })}
             >
-              {durable.signals.view.value === "maps" ? <FeatureMapsPanel {...panel} /> : <FiltersPanel {...panel} />}
+              <View {...panel} />
             </Tabs>
           </div>
           <Splitter

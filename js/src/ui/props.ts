@@ -16,6 +16,14 @@ import type {
   WireError,
 } from "../wire/types";
 
+/** Channels with at least one value from `lo` to `hi`, of `total`. */
+export interface Only {
+  channels: ReadonlySet<number>;
+  total: number;
+  lo: number;
+  hi: number;
+}
+
 export type Scaling = Durable["scaling"];
 export type Order = "activity" | "number";
 /** "auto" chooses a diverging map for signed data and a sequential one otherwise. */
@@ -62,6 +70,8 @@ export interface FeatureMapsProps {
   busySince: number | null;
   error: WireError | null;
   dark: boolean;
+  /** The only channels to show: those with values in the range that was brushed in the distribution. */
+  only?: Only | null;
   /** The cross-hair, also when it was set from the inspector. */
   hover?: Point | null;
   value: PointValue | null;
@@ -70,6 +80,8 @@ export interface FeatureMapsProps {
   onCall(call: number): void;
   onOutput(path: string): void;
   onHover(point: Point | null): void;
+  /** Lets go of `only`. */
+  onAll?(): void;
   onCancel(): void;
 }
 

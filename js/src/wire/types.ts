@@ -214,6 +214,73 @@ export interface FiltersResult {
   note: string;
 }
 
+/** Exact over all values; null where none is finite. `zeros` is a fraction. */
+export interface TensorStatistics {
+  count: number;
+  minimum: number | null;
+  maximum: number | null;
+  mean: number | null;
+  std: number | null;
+  zeros: number;
+  nan: number;
+  posinf: number;
+  neginf: number;
+}
+
+/** One layer in a distribution, or why it has none. */
+export interface DistributionSeries {
+  layer: string;
+  type: string;
+  /** Which weight, or "" for an activation. */
+  what: string;
+  /** Why nothing is counted; "" where something is. */
+  reason: string;
+  /** There is nothing yet, and a backward will bring it. */
+  waiting: boolean;
+  counts: ArrayView<Int32Array> | null; // (bins,)
+  shape: number[];
+  dtype: string;
+  /** The magnitudes of complex numbers are counted. */
+  complex: boolean;
+  /** 1: every value is in the bins; else every so-many-th. */
+  stride: number;
+  statistics: TensorStatistics | null;
+}
+
+/** Counts of one layer and of those it is compared with, in equal bins from `lo` to `hi`; the last is closed. */
+export interface DistributionResult {
+  quantity: "activations" | "weights" | "gradients";
+  parameter: string;
+  /** What the first layer has to choose from. */
+  parameters: string[];
+  input: number;
+  lo: number;
+  hi: number;
+  bins: number;
+  /** All values are integers, and each bin holds equally many of them. */
+  whole: boolean;
+  series: DistributionSeries[];
+  /** (channels, bins) of the first layer: 0 none, 255 all of the channel's values, at least 1 where there is any. */
+  shares: ArrayView<Uint8Array> | null;
+  /** How many edits were in force on the activations. */
+  edits: number;
+  step: number | null;
+  note: string;
+  /** What counting took; the page asks again during a loop so seldom that it stays below one per cent. */
+  seconds: number;
+  /** The bqplot figure with the curves; null where it could not be drawn. */
+  figure: DistributionFigure | null;
+}
+
+export interface DistributionFigure {
+  id: string;
+  /** Pixels around the plot. */
+  margin: { top: number; bottom: number; left: number; right: number };
+  /** Of the curves, in the order of the series that have counts. */
+  strokes: string[];
+  colours: string[];
+}
+
 /** The state of play of a watched training. */
 export interface Play {
   /** `idle`: the loop is over, the watch is still open. */
@@ -316,6 +383,14 @@ export interface Methods {
   inputs: { params: { edge: number }; result: InputsResult };
   look: { params: LookParams; result: LookResult };
   filters: { params: { layer: string; mode: "auto" | "norm" | number; edge: number }; result: FiltersResult };
+  distribution: {
+    params: Omit<LookParams, "edge" | "channel" | "want"> & {
+      others: string[];
+      quantity: DistributionResult["quantity"];
+      parameter: string;
+    };
+    result: DistributionResult;
+  };
   value: {
     params: {
       layer: string;
@@ -347,9 +422,13 @@ export interface Durable {
   channel: number; // -1: none
   call: number;
   output: string; // "": the first tensor
-  view: "maps" | "filters";
+  view: "maps" | "filters" | "distribution";
   colormap: string; // "auto" or a name
   scaling: "layer" | "channel" | "symmetric";
+  /** What the distribution counts, and of which weight; "": the first. */
+  quantity: DistributionResult["quantity"];
+  parameter: string;
+  log_counts: boolean;
   edits: PageEdit[];
 }
 

@@ -4,7 +4,7 @@ import type { PanelProps } from "../mount";
 import { keptName, tableName } from "./colours";
 
 export function FeatureMapsPanel({ store, dark }: PanelProps) {
-  const { view, look, durable } = store;
+  const { view, look, durable, distribution } = store;
   const { scaling, colormap, channel, edits } = durable.signals;
   return (
     <FeatureMaps
@@ -20,6 +20,7 @@ export function FeatureMapsPanel({ store, dark }: PanelProps) {
       busySince={look.busySince.value}
       error={look.error.value}
       dark={dark}
+      only={distribution.only.value}
       hover={store.hover.point.value}
       value={store.hover.value.value}
       onSelect={(number) => durable.set({ channel: number })}
@@ -32,6 +33,9 @@ export function FeatureMapsPanel({ store, dark }: PanelProps) {
       onCall={(call) => durable.set({ call })}
       onOutput={(output) => durable.set({ output })}
       onHover={(point) => store.hover.set(point)}
+      onAll={() => {
+        distribution.brush.value = null;
+      }}
       onCancel={() => look.cancel()}
     />
   );

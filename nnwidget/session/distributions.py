@@ -1,0 +1,156 @@
+"""What the distribution panel is told: counts of the chosen layers over common bins, and what was left out."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from torch import Tensor
+
+from nnwidget.errors import NNWidgetError, UnobservableError
+from nnwidget.model.distribution import Spread, channel_shares, common_edges, counted, spread
+from nnwidget.model.own_weights import NoGradientError, parameter, parameter_names
+from nnwidget.session.bench import Bench, Seen
+from nnwidget.types import Array
+from nnwidget.wire.messages import DistributionOf
+
+# Draws the curves; returns what the page needs to show them. Called by the owner of the model.
+Draw = Callable[[Mapping[str, Any]], Mapping[str, Any] | None]
+
+
+@dataclass(frozen=True, slots=True)
+class _Found:
+    """The tensor of one layer, or why there is none."""
+
+    layer: str
+    tensor: Tensor | None
+    what: str = ""
+    error: NNWidgetError | None = None
+    seen: Seen | None = None
+
+
+def distribution_result(
+    bench: Bench, want: DistributionOf, step: int | None, should_stop: Callable[[], bool] | None = None
+) -> dict[str, Any]:
+    """Return a ``DistributionResult`` without its figure.
+
+    Raises
+    ------
+    NNWidgetError
+        The chosen layer itself cannot be counted. Of the layers it is compared with, those that cannot are listed
+        with the reason.
+    """
+    started = time.perf_counter()
+    layer = want.look.layer
+    names = parameter_names(bench.module(layer))
+    found = _activations(bench, want, should_stop) if want.quantity == "activations" else _weights(bench, want)
+    spreads: list[Spread | None] = []
+    for at, item in enumerate(found):
+        try:
+            spreads.append(None if item.tensor is None else spread(item.tensor))
+        except UnobservableError as error:
+            found[at] = _Found(item.layer, None, item.what, error)
+            spreads.append(None)
+    first = found[0]
+    if first.error is not None and want.quantity == "activations":
+        raise first.error
+    edges = common_edges(item for item in spreads if item is not None)
+    shares = None
+    if first.seen is not None:
+        shares = channel_shares(first.seen.tensor, first.seen.layout.kind, edges)
+    series = [_series(bench, item, counts, edges) for item, counts in zip(found, spreads, strict=True)]
+    made = len(want.look.edits) + sum(map(len, bench.python_edits.values()))
+    return {
+        "quantity": want.quantity,
+        "parameter": first.what if want.quantity != "activations" else "",
+        "parameters": names,
+        "input": want.look.input,
+        "lo": float(edges[0]),
+        "hi": float(edges[-1]),
+        "bins": len(edges) - 1,
+        "whole": all(item.whole for item in spreads if item is not None) and any(spreads),
+        "series": series,
+        "shares": shares,
+        "edits": made if want.quantity == "activations" else 0,
+        "step": step,
+        "note": "" if first.seen is None else first.seen.note,
+        "seconds": time.perf_counter() - started,
+    }
+
+
+def _activations(bench: Bench, want: DistributionOf, should_stop: Callable[[], bool] | None) -> list[_Found]:
+    seen, _, _ = bench.look(want.look, should_stop=should_stop)
+    assert seen is not None
+    found = [_Found(want.look.layer, seen.tensor, seen=seen, error=None)]
+    for layer, other in bench.others(want.look, want.others, should_stop).items():
+        if isinstance(other, Seen):
+            found.append(_Found(layer, other.tensor, seen=other))
+        else:
+            found.append(_Found(layer, None, error=other))
+    return found
+
+
+def _weights(bench: Bench, want: DistributionOf) -> list[_Found]:
+    found = []
+    asked = want.parameter
+    for layer in (want.look.layer, *want.others):
+        names = parameter_names(bench.module(layer))
+        # Where the first layer does not have what was asked for, its first weight is shown; the others follow it.
+        name = asked if asked in names else (names[0] if names and not found else "")
+        if not found or not asked:
+            asked = name = name or (names[0] if names else "")
+        try:
+            tensor = _weight(bench, layer, names, name or asked, gradient=want.quantity == "gradients")
+            found.append(_Found(layer, tensor, name))
+        except NNWidgetError as error:
+            found.append(_Found(layer, None, name, error))
+    return found
+
+
+def _weight(bench: Bench, layer: str, names: list[str], name: str, *, gradient: bool) -> Tensor:
+    module = bench.module(layer)
+    if not names:
+        inside = any(True for _ in module.parameters())
+        raise UnobservableError(
+            "This layer has no weights of its own." if inside else "This layer has no weights.",
+            layer=layer,
+            remedy="Choose one of the layers inside it." if inside else "Choose a layer that has parameters.",
+        )
+    if name not in names:
+        raise UnobservableError(
+            f"'{layer}' has no '{name}', only {', '.join(names)}.", layer=layer, remedy="Choose another weight."
+        )
+    if gradient:
+        return parameter(module, name, gradient=True)
+    # No copy, which would double the memory of a large layer: the owner counts it before anything else runs.
+    tensor: Tensor = bench.weights(layer, lambda found: parameter(found, name).detach())
+    return tensor
+
+
+def _series(bench: Bench, item: _Found, values: Spread | None, edges: Array) -> dict[str, Any]:
+    """Return a ``DistributionSeries``: one layer's counts, or why there are none."""
+    error = item.error
+    reason = "" if error is None else str(error)
+    head = {
+        "layer": item.layer,
+        "type": bench.table[item.layer].type,
+        "what": item.what,
+        "reason": reason,
+        "waiting": isinstance(error, NoGradientError),
+    }
+    if values is None or item.tensor is None:
+        return head | {"counts": None, "shape": [], "dtype": "", "complex": False, "stride": 1, "statistics": None}
+    shape = item.tensor.shape if item.seen is None else item.seen.spec.shape
+    return head | {
+        "counts": counted(values, edges),
+        "shape": list(shape),
+        "dtype": str(item.tensor.dtype).removeprefix("torch."),
+        "complex": values.complex,
+        "stride": values.stride,
+        "statistics": values.statistics,
+    }
+
+
+__all__ = ["Draw", "distribution_result"]
