@@ -10,7 +10,7 @@ import zipfile
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[1]
-PANELS = ("explorer", "layers", "feature_maps", "filters", "prediction", "inputs")
+PANELS = ("explorer", "layers", "feature_maps", "filters", "distribution", "prediction", "inputs")
 
 
 def main() -> int:

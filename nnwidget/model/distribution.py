@@ -168,7 +168,7 @@ def channel_shares(tensor: Tensor, kind: LayoutKind, edges: Array) -> Array | No
     parts = []
     for part in rows.split(max(1, _CHUNK // rows.shape[1])):
         values = real(part, exact=True)
-        values = (values.cpu() if values.device.type == "mps" else values).to(torch.float64)
+        values = (values.cpu() if values.device.type == "mps" else values).to(torch.float64).contiguous()
         # NaN and infinities lie in no bin: they go to one of their own, which is cut off.
         inside = (values >= float(edges[0])) & (values <= float(edges[-1]))
         places = torch.bucketize(values, bounds.to(values.device), right=True).sub_(1).clamp_(0, bins - 1)

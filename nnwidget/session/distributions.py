@@ -9,7 +9,7 @@ from typing import Any
 
 from torch import Tensor
 
-from nnwidget.errors import NNWidgetError, UnobservableError
+from nnwidget.errors import NNWidgetError, UnknownLayerError, UnobservableError
 from nnwidget.model.distribution import Spread, channel_shares, common_edges, counted, spread
 from nnwidget.model.own_weights import NoGradientError, parameter, parameter_names
 from nnwidget.session.bench import Bench, Seen
@@ -93,10 +93,14 @@ def _activations(bench: Bench, want: DistributionOf, should_stop: Callable[[], b
 
 
 def _weights(bench: Bench, want: DistributionOf) -> list[_Found]:
-    found = []
+    found: list[_Found] = []
     asked = want.parameter
     for layer in (want.look.layer, *want.others):
-        names = parameter_names(bench.module(layer))
+        try:
+            names = parameter_names(bench.module(layer))
+        except UnknownLayerError as error:
+            found.append(_Found(layer, None, error=error))
+            continue
         # Where the first layer does not have what was asked for, its first weight is shown; the others follow it.
         name = asked if asked in names else (names[0] if names and not found else "")
         if not found or not asked:
@@ -135,7 +139,7 @@ def _series(bench: Bench, item: _Found, values: Spread | None, edges: Array) -> 
     reason = "" if error is None else str(error)
     head = {
         "layer": item.layer,
-        "type": bench.table[item.layer].type,
+        "type": "" if isinstance(error, UnknownLayerError) else bench.table[item.layer].type,
         "what": item.what,
         "reason": reason,
         "waiting": isinstance(error, NoGradientError),

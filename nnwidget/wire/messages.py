@@ -290,7 +290,9 @@ def _distribution(value: object) -> DistributionOf:
         raise MessageError(f"At most {MAX_COMPARED} layers can be compared with one.", argument="others")
     quantity = _quantity(source.get("quantity", "activations"))
     parameter = _text({"parameter": "", **source}, "parameter")
-    return DistributionOf(_look(source), tuple(others), quantity, parameter)  # type: ignore[arg-type]  # one of three
+    look = _look(source)
+    others = [name for name in dict.fromkeys(others) if name != look.layer]
+    return DistributionOf(look, tuple(others), quantity, parameter)  # type: ignore[arg-type]  # one of three
 
 
 def _value(value: object) -> ValueAt:

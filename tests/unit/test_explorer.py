@@ -347,7 +347,7 @@ edits = st.lists(
 
 @settings(max_examples=150, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(
-    method=st.sampled_from(["look", "value", "filters", "code", "inputs", "set"]),
+    method=st.sampled_from(["look", "value", "filters", "distribution", "code", "inputs", "set"]),
     params=st.fixed_dictionaries(
         {"layer": st.sampled_from(["", "0", "1", "2", "3", "4", "gone"])},
         optional={
@@ -361,6 +361,9 @@ edits = st.lists(
             "mode": st.sampled_from(["auto", "norm", 0, 7]) | hostile,
             "edits": edits | hostile,
             "want": st.lists(st.sampled_from(["maps", "channel", "prediction"]), max_size=3) | hostile,
+            "others": st.lists(st.sampled_from(["", "0", "3", "gone"]), max_size=4) | hostile,
+            "quantity": st.sampled_from(["activations", "weights", "gradients"]) | hostile,
+            "parameter": st.sampled_from(["", "weight", "bias"]) | hostile,
         },
     ),
 )

@@ -142,7 +142,7 @@ def test_junk_always_gets_one_answer(content):
 
 @settings(max_examples=300, deadline=None)
 @given(
-    st.sampled_from(["look", "filters", "value", "inputs", "code", "set", "layers", "ping", "nothing"]),
+    st.sampled_from(["look", "filters", "distribution", "value", "inputs", "code", "set", "layers", "ping", "nothing"]),
     st.one_of(junk, st.fixed_dictionaries({}, optional=dict.fromkeys(LOOK, junk))),
 )
 def test_junk_parameters_always_get_one_answer_to_their_question(method, params):

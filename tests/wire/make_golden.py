@@ -3,16 +3,21 @@
 from __future__ import annotations
 
 import json
-from dataclasses import dataclass
+from dataclasses import dataclass, fields, is_dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+import torch
+from torch import nn
 
+import nnwidget
 from nnwidget.session.charts import Strip, curve, events, scalars
+from nnwidget.session.distributions import distribution_result
 from nnwidget.training.history import History
 from nnwidget.types import Event, Tiles
 from nnwidget.wire.codec import encode
+from nnwidget.wire.messages import DistributionOf, Look
 
 FOLDER = Path(__file__).parent / "golden"
 
@@ -77,7 +82,18 @@ def charts_result() -> dict[str, Any]:
     }
 
 
+def distribution() -> dict[str, Any]:
+    """What the distribution panel is told of a layer with NaN and infinities, beside one with nothing to count."""
+    model = nn.Sequential(nn.Identity(), nn.Flatten(0))
+    values = torch.tensor([[0.0, 0.25, 0.5, -0.5], [0.0, float("nan"), float("inf"), 1.0]])
+    with nnwidget.explore(model, values[None, :, None]) as explorer:
+        found = distribution_result(explorer._bench, DistributionOf(Look("0"), ("gone",)), 7)
+    figure = {"id": "figure", "margin": {"top": 8}, "strokes": ["solid"], "colours": ["#2a78d6"]}
+    return found | {"seconds": 0.25, "figure": figure}
+
+
 CASES: dict[str, Any] = {
+    "distribution": distribution(),
     "maps": maps_result(),
     "charts": charts_result(),
     "filters_rgb": {
@@ -115,8 +131,8 @@ def plain(value: Any) -> Any:
         flat = value.astype(np.float32 if dtype == "f32" else np.int64).reshape(-1).tolist()
         words = [v if np.isfinite(v) else str(v) for v in flat]
         return {"dtype": dtype, "shape": list(value.shape), "values": words}
-    if isinstance(value, Row):
-        return {"name": value.name, "values": plain(value.values)}
+    if is_dataclass(value):
+        return {item.name: plain(getattr(value, item.name)) for item in fields(value)}
     if isinstance(value, dict):
         return {key: plain(item) for key, item in value.items()}
     if isinstance(value, (list, tuple)):

@@ -1,5 +1,5 @@
 /** What a distribution says, in words: one sentence, a line for each layer, the brushed range. */
-import { type Brush, edge, quantile, within } from "../draw/bins";
+import { type Brush, edge, mostOf, within } from "../draw/bins";
 import { asSentence, count, number, percent, plural } from "../format";
 import type { DistributionResult, DistributionSeries, TensorStatistics } from "../wire/types";
 
@@ -46,12 +46,13 @@ export function distributionSentence(result: DistributionResult): string {
   if (statistics.minimum === null) return `None of the ${whole} is a finite number.`;
   if (statistics.minimum === statistics.maximum)
     return `All finite ones of the ${whole} are ${number(statistics.minimum)}.`;
-  const low = Math.max(statistics.minimum, quantile(result, series.counts.data, 0.05));
-  const high = Math.min(statistics.maximum ?? low, quantile(result, series.counts.data, 0.95));
-  const reach = `lie between about ${number(low)} and ${number(high)}`;
+  const most = mostOf(series.counts.data);
+  const low = Math.max(statistics.minimum, edge(result, most.from));
+  const high = Math.min(statistics.maximum ?? low, edge(result, most.to + 1));
+  const reach = `lie between ${number(low)} and ${number(high)}`;
   return statistics.zeros >= 0.005
-    ? `${percent(statistics.zeros)} of the ${whole} are exactly zero; nine in ten of all ${reach}.`
-    : `Nine in ten of the ${whole} ${reach}.`;
+    ? `${percent(statistics.zeros)} of the ${whole} are exactly zero; at least nine in ten of all ${reach}.`
+    : `At least nine in ten of the ${whole} ${reach}.`;
 }
 
 function shapeWords(series: DistributionSeries): string {
