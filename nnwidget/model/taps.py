@@ -42,7 +42,7 @@ class Hook:
 
     __torch_unserializable__ = True
 
-    def __init__(self, owner: Taps, key: int, *, post: bool, rank: int) -> None:
+    def __init__(self, owner: Any, key: int, *, post: bool, rank: int) -> None:
         self._owner = weakref.ref(owner)
         self.key = key
         self.post = post
@@ -67,13 +67,19 @@ class Hook:
         return noop_reduction()
 
 
+def fit(kind: type[Hook], module: nn.Module) -> type[Hook]:
+    """Return the kind of hook for a module: if it is compiled in place, one that its compiler leaves alone."""
+    # Hooks of such a module run just outside its region, where torch would compile them too.
+    return kind if getattr(module, "_compiled_call_impl", None) is None else _outside(kind)
+
+
 @functools.cache
-def _outside() -> type[Hook]:
+def _outside(kind: type[Hook]) -> type[Hook]:
     """Make the kind of hook that runs where torch.compile is on, uncompiled: a compiler breaks its graph there."""
 
-    class Outside(Hook):
+    class Outside(kind):  # type: ignore[valid-type, misc]
         __slots__ = ()
-        __call__ = torch.compiler.disable(Hook.__call__)  # type: ignore[no-untyped-call]
+        __call__ = torch.compiler.disable(kind.__call__)  # type: ignore[no-untyped-call]
 
     return Outside
 
@@ -179,9 +185,7 @@ class Taps:
             handles: list[Any] = []
             self._handles[key] = handles
             self._taps[key] = _Tap(name, before, after, handles)
-            # Hooks of a module compiled in place run just outside its region, where torch would compile them too.
-            compiled = self._compiled or getattr(module, "_compiled_call_impl", None) is not None
-            kind = _outside() if compiled else Hook
+            kind = _outside(Hook) if self._compiled else fit(Hook, module)
             if before is not None or not self._rooted:
                 pre = kind(self, key, post=False, rank=self.rank)
                 handles.append(module.register_forward_pre_hook(pre, with_kwargs=True))
@@ -316,4 +320,4 @@ def _last(hooks: OrderedDict[int, Any], key: int, rank: int) -> None:
             return
 
 
-__all__ = ["EDIT", "OBSERVE", "Hook", "Taps", "active", "hooks_of", "noop_reduction"]
+__all__ = ["EDIT", "OBSERVE", "Hook", "Taps", "active", "fit", "hooks_of", "noop_reduction"]

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Any
 
 import torch
@@ -12,6 +12,9 @@ from torch import Tensor, nn
 from nnwidget.model.probe import probing
 from nnwidget.training.bare_hook import BareHook
 from nnwidget.training.gauges import batch_size
+
+_in_backward = torch._C._current_graph_task_id
+_generator = torch.default_generator
 
 
 @dataclass(slots=True)
@@ -25,7 +28,7 @@ class Batch:
     kwargs: dict[str, Any]
     number: int
     random: Tensor
-    autocast: Mapping[str, torch.dtype] = field(default_factory=dict)
+    autocast: Mapping[str, torch.dtype] | None = None
     loss: nn.Module | None = None
     loss_args: tuple[Any, ...] = ()
     cuda: Tensor | None = None
@@ -48,6 +51,8 @@ class BatchKeeper:
         # Told of an error in a hook, which ends all of it.
         self.gave_up: Callable[[Exception], None] | None = None
         self._within = self._each = self.samples = 0
+        # Samples are counted where somebody wants to know.
+        self.counts = False
         # Called at forwards without a graph: a validation begins, which may be long.
         self.resting: Callable[[], None] = _nothing
 
@@ -92,22 +97,25 @@ class BatchKeeper:
         self._model = None
 
     def _called(self, module: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any] | None = None) -> None:
-        if kwargs is None:
-            # Taken off by a hook before it in this very call: torch then forgets that it wants keywords.
+        if kwargs is None or _in_backward() != -1:
+            # Without: taken off by a hook before it in this very call; torch then forgets that it wants keywords.
             return
-        if torch._C._current_graph_task_id() != -1 or probing():
+        if probing():
             return
         if not torch.is_grad_enabled():
             self.resting()
             return
         self.number += 1
         self._within += 1
-        self.samples += batch_size(args, kwargs)
-        if self._held:
-            return
-        autocast = {kind: torch.get_autocast_dtype(kind) for kind in self._kinds if torch.is_autocast_enabled(kind)}
-        cuda = torch.cuda.get_rng_state() if self._cuda else None
-        self.last = Batch(args, kwargs, self.number, torch.default_generator.get_state(), autocast, cuda=cuda)
+        if self.counts:
+            self.samples += batch_size(args, kwargs)
+        if not self._held:
+            last = self.last = Batch(args, kwargs, self.number, _generator.get_state())
+            for kind in self._kinds:
+                if torch.is_autocast_enabled(kind):
+                    last.autocast = {**(last.autocast or {}), kind: torch.get_autocast_dtype(kind)}
+            if self._cuda:
+                last.cuda = torch.cuda.get_rng_state()
 
 
 def _nothing() -> None:

@@ -28,6 +28,7 @@ class Courier:
 
     def __init__(self) -> None:
         self._waiting: dict[torch.device, list[tuple[Tensor, Callable[[Array], None]]]] = {}
+        self._later: list[Callable[[], None]] = []
         self._under_way: list[tuple[list[tuple[Tensor, Callable[[Array], None]]], Tensor, Callable[[], bool]]] = []
 
     def add(self, tensor: Tensor, deliver: Callable[[Array], None]) -> None:
@@ -36,6 +37,10 @@ class Courier:
             deliver(tensor.detach().reshape(-1).float().numpy())
         else:
             self._waiting.setdefault(tensor.device, []).append((tensor.detach().reshape(-1).float(), deliver))
+
+    def later(self, call: Callable[[], None]) -> None:
+        """Have something done once all has arrived: amid a step it would cost more than in a row with others."""
+        self._later.append(call)
 
     def send(self) -> None:
         """Start the copies of what was added since the last time."""
@@ -63,6 +68,9 @@ class Courier:
             for tensor, deliver in parts:
                 deliver(values[start : start + tensor.numel()])
                 start += tensor.numel()
+        later, self._later = self._later, []
+        for call in later:
+            call()
         return True
 
 

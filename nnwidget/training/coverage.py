@@ -10,10 +10,10 @@ from torch import nn
 
 from nnwidget.training.engine import Engine
 from nnwidget.training.layer_set import COMPILED, Watched
-from nnwidget.training.measure import SAMPLE, WHOLE
+from nnwidget.training.measure import SAMPLE, USUAL
 from nnwidget.training.parameters import local
 
-_IN_PART = f"mean, deviation and zeros estimated from {WHOLE:,} values of a tensor, extremes from all"
+_IN_PART = f"mean, deviation and zeros estimated from {USUAL:,} values of a tensor, extremes from all"
 _UPDATES = f"update norm and histograms of parameters estimated from about {SAMPLE:,} values of a tensor"
 
 _LATE = "without norms of parameters that were not there when watch() was called: call the model once before it"

@@ -401,6 +401,7 @@ class Engine:
         self.steps.attend(self._looking)
         self.losses.listen(self._looking)
         self.flight.keeper.listen(self._looking and not self.sampler.blind)
+        self.flight.keeper.counts = records
         # Without the scaler nothing else tells whether the gradients of outputs are scaled.
         asks = records and not self._scaling.active and self.sampler.on_scaled is not None
         self.losses.begins = self._backward_begins if asks else None

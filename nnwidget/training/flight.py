@@ -99,9 +99,9 @@ class FlightRecorder:
         changed : bool
             The optimiser has changed the parameters already, so that the step cannot be run again.
         """
-        numbers = [norm, *loss] if norm is not None else [*loss]
-        if self._bad_at is None and all(map(_sound, numbers)):
+        if self._bad_at is None and (norm is None or _sound(norm)) and all(map(_sound, loss)):
             return
+        numbers = [*loss] if norm is None else [norm, *loss]
         if self._bad_at is not None:
             numbers = [float(number) for number in numbers]
         bad = [number for number in numbers if isinstance(number, float) and not math.isfinite(number)]

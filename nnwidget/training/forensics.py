@@ -116,7 +116,7 @@ def from_gradients(layers: Sequence[Watched]) -> Culprit | None:
 def _again(model: nn.Module, batch: Batch) -> Iterator[None]:
     with contextlib.ExitStack() as stack:
         stack.enter_context(probe(model, train=None))
-        for kind, dtype in batch.autocast.items():
+        for kind, dtype in (batch.autocast or {}).items():
             stack.enter_context(torch.autocast(kind, dtype=dtype))
         yield
 

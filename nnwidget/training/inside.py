@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Any
 
-from nnwidget.model.taps import Taps
+from torch import nn
+
+from nnwidget.model.taps import After, Taps
 from nnwidget.training.layer_set import Watched
 from nnwidget.training.layer_taps import LayerTaps
 
@@ -28,11 +31,18 @@ class Inside:
         self._hooks = Taps(compiled=True)
         for layer in watched:
             if layer.inside:
-                self._hooks.add(layer.name, layer.module, after=taps.seer(layer))
+                self._hooks.add(layer.name, layer.module, after=_seer(taps, layer.index))
 
     def close(self) -> None:
         """Remove the hooks; calling it again changes nothing."""
         self._hooks.close()
+
+
+def _seer(taps: LayerTaps, index: int) -> After:
+    def after(name: str, module: nn.Module, args: Any, kwargs: Any, output: Any) -> None:
+        taps.flowed(index, output)
+
+    return after
 
 
 __all__ = ["Inside"]

@@ -4,21 +4,25 @@ from __future__ import annotations
 
 import contextlib
 import logging
+import threading
 import time
 import weakref
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
+from os import getpid
 from typing import Any
 
+import numpy as np
 import torch
 from torch import Tensor, nn
 
 from nnwidget.model.probe import probing
+from nnwidget.model.standaside import stand_aside
 from nnwidget.model.structure import tensors
-from nnwidget.model.taps import Taps, noop_reduction
+from nnwidget.model.taps import OBSERVE, Hook, fit, noop_reduction
 from nnwidget.training.courier import Courier
 from nnwidget.training.layer_set import Watched
-from nnwidget.training.measure import WHOLE, Moments, from_device, on_device, on_host, usable
+from nnwidget.training.measure import USUAL, Moments, Part, from_device, moments, on_device, take, usable
 
 log = logging.getLogger("nnwidget")
 
@@ -39,13 +43,24 @@ class Flow:
     ahead: set[int] = field(default_factory=set)
     seconds: float = 0.0
     courier: Courier = field(default_factory=Courier)
+    _taken: list[tuple[dict[int, Moments], int, Part | Moments]] = field(default_factory=list)
 
-    def add(self, into: dict[int, Moments], index: int, tensor: Tensor, limit: int | None) -> None:
-        """Measure a tensor: here when it is on the host, without waiting where it is not."""
+    def add(self, into: dict[int, Moments], index: int, tensor: Tensor, limit: int | None) -> Part | None:
+        """Take what is to be measured of a tensor, without waiting where it is not on the host."""
         if tensor.is_cpu:
-            _take(into, index, on_host(tensor, limit))
-        else:
-            self.courier.add(on_device(tensor, limit), lambda values: _take(into, index, from_device(values)))
+            if not self._taken:
+                self.courier.later(self._measure)
+            part = take(tensor, limit)
+            self._taken.append((into, index, part))
+            return part if isinstance(part, Part) else None
+        self.courier.add(on_device(tensor, limit), lambda values: _add(into, index, from_device(values)))
+        return None
+
+    def _measure(self) -> None:
+        with np.errstate(all="ignore"):
+            for into, index, part in self._taken:
+                _add(into, index, moments(part))
+        self._taken.clear()
 
 
 class LayerTaps:
@@ -69,14 +84,17 @@ class LayerTaps:
         self._layers = [layer for layer in layers if layer.observed]
         self._failed = failed
         self._gone: set[str] = set()
-        self._start: Taps | None = None
-        self._taps: Taps | None = None
+        self._names = {layer.index: layer.name for layer in layers}
+        self._handles: list[Any] = []
+        self._armed = False
+        self._lock = threading.RLock()
+        self.pid = getpid()
         # By number, so that a graph that lives on has no hold on what its step saw.
         self._flows: dict[int, Flow] = {}
         self._part = 0
         self._limit: int | None = None
         self._gradients = True
-        self._keep: Callable[[str, str, Tensor], None] | None = None
+        self._keep: Callable[[str, str, Tensor, Part | None], None] | None = None
         self.left_out: dict[str, str] = {}
         # Layers whose tensors are so large that some of their statistics are estimates.
         self.in_part: set[str] = set()
@@ -89,7 +107,7 @@ class LayerTaps:
         gradients: bool = True,
         directly: bool = False,
         begun: bool = False,
-        keep: Callable[[str, str, Tensor], None] | None = None,
+        keep: Callable[[str, str, Tensor, Part | None], None] | None = None,
     ) -> None:
         """Observe the coming step.
 
@@ -104,7 +122,7 @@ class LayerTaps:
         begun : bool
             A forward of the root is under way already.
         keep : callable, optional
-            ``keep(kind, layer, tensor)`` is handed every tensor, during the hook.
+            ``keep(kind, layer, tensor, part)`` is handed every tensor, during the hook, and what was taken of it.
         """
         self.disarm()
         self._begin_part()
@@ -115,8 +133,8 @@ class LayerTaps:
         if directly or begun:
             self._arm_layers()
             return
-        self._start = Taps(serial=False)
-        self._start.add("", self._root, before=self._root_called)
+        hook = fit(_Begins, self._root)(self, 0, post=False, rank=OBSERVE)
+        self._handles.append(self._root.register_forward_pre_hook(hook))
 
     def split(self) -> None:
         """Set aside what was seen so far: it counts only if nothing more is seen before :meth:`harvest`."""
@@ -133,10 +151,10 @@ class LayerTaps:
 
     def disarm(self) -> None:
         """Remove every hook and let go of what was not harvested; calling it again changes nothing."""
-        for taps in (self._taps, self._start):
-            if taps is not None:
-                taps.close()
-        self._taps = self._start = None
+        handles, self._handles = self._handles, []
+        for handle in handles:
+            handle.remove()
+        self._armed = False
         self._flows = {}
 
     def close(self) -> None:
@@ -153,56 +171,99 @@ class LayerTaps:
         self._part += 1
         self._flows[self._part] = Flow()
 
-    def _root_called(self, name: str, module: nn.Module, args: Any, kwargs: Any) -> None:
-        if self._taps is None and torch.is_grad_enabled() and not probing():
+    def root_called(self, args: Any) -> None:
+        """Attach the hooks to the layers: the step has begun."""
+        if self._armed or not torch.is_grad_enabled() or probing():
+            return
+        try:
+            aside = stand_aside(args)
+        except Exception:  # arguments that cannot be looked through
+            aside = ""
+        if not aside:
             self.seen_root = True
             self._arm_layers()
 
     def _arm_layers(self) -> None:
-        self._taps = Taps(on_error=self._broke)
+        self._armed = True
         for layer in self._layers:
             if layer.name not in self._gone:
-                self._taps.add(layer.name, layer.module, after=self.seer(layer))
+                hook = fit(_Out, layer.module)(self, layer.index, post=True, rank=OBSERVE)
+                self._handles.append(layer.module.register_forward_hook(hook))
 
     def _broke(self, name: str, error: Exception) -> None:
         if name not in self._gone:
             self._gone.add(name)
+            log.warning("Observing %r failed and was given up: %s: %s", name, type(error).__name__, error)
             with contextlib.suppress(Exception):
                 self._failed(name, error)
 
-    def seer(self, layer: Watched) -> Any:
-        """Return what a hook on a layer calls: it measures while a step is observed, and does nothing otherwise."""
-        index, name = layer.index, layer.name
+    def flowed(self, index: int, output: Any) -> None:
+        """Measure what a layer returned, while a step is observed; an error in it ends the observation of this layer."""
+        flow = self._flows.get(self._part)
+        if flow is None:
+            return
+        name = self._names[index]
+        if not torch.is_grad_enabled() or probing() or name in self._gone:
+            return
+        try:
+            if not stand_aside(output):
+                with self._lock:
+                    self._measure(flow, index, name, output)
+        except Exception as error:  # never break the user's forward
+            self._broke(name, error)
 
-        def after(_name: str, _module: nn.Module, args: Any, kwargs: Any, output: Any) -> None:
-            flow = self._flows.get(self._part)
-            if flow is None or not torch.is_grad_enabled() or probing():
-                return
-            started = time.perf_counter()
-            found, reason = _measurable(output)
-            if found is None:
-                if index not in flow.calls:
-                    self.left_out[name] = reason
-                return
-            # A recomputation, unless the first run was without gradients and so unseen (a re-entrant checkpoint).
-            recomputing = _in_backward() != -1
-            if not recomputing or index not in flow.ahead:
-                if not recomputing:
-                    flow.ahead.add(index)
-                flow.calls[index] = flow.calls.get(index, 0) + 1
-                flow.add(flow.activations, index, found, self._limit)
-                if found.numel() > WHOLE and found.is_cpu:
-                    self.in_part.add(name)
-                if self.left_out:
-                    self.left_out.pop(name, None)
-                if self._keep is not None:
-                    self._keep("activation", name, found.detach())
-            # The gradient of a leaf is not that of an output, and a hook on it would outlive the step.
-            if self._gradients and found.requires_grad and not found.is_leaf:
-                found.register_hook(_Back(self, self._part, index, name))  # type: ignore[no-untyped-call]
-            flow.seconds += time.perf_counter() - started
+    def _measure(self, flow: Flow, index: int, name: str, output: Any) -> None:
+        started = time.perf_counter()
+        found, reason = _measurable(output)
+        if found is None:
+            if index not in flow.calls:
+                self.left_out[name] = reason
+            return
+        # A recomputation, unless the first run was without gradients and so unseen (a re-entrant checkpoint).
+        recomputing = _in_backward() != -1
+        if not recomputing or index not in flow.ahead:
+            if not recomputing:
+                flow.ahead.add(index)
+            flow.calls[index] = flow.calls.get(index, 0) + 1
+            part = flow.add(flow.activations, index, found, self._limit)
+            if found.numel() > USUAL and found.is_cpu:
+                self.in_part.add(name)
+            if self.left_out:
+                self.left_out.pop(name, None)
+            if self._keep is not None:
+                self._keep("activation", name, found.detach(), part)
+        # The gradient of a leaf is not that of an output, and a hook on it would outlive the step.
+        if self._gradients and found.requires_grad and not found.is_leaf:
+            found.register_hook(_Back(self, self._part, index, name))  # type: ignore[no-untyped-call]
+        flow.seconds += time.perf_counter() - started
 
-        return after
+
+class _Begins(Hook):
+    """A hook on the root, attached until a step begins."""
+
+    __slots__ = ()
+
+    def __call__(self, module: nn.Module, args: Any, kwargs: Any = None, output: Any = None) -> None:
+        """Say that the root is called; dynamo sees nothing but the first return."""
+        if torch.compiler.is_compiling():
+            return
+        owner = self._owner()
+        if owner is not None and getpid() == owner.pid:
+            owner.root_called(args)
+
+
+class _Out(Hook):
+    """A hook on one layer, attached for one step; ``key`` is the layer's index."""
+
+    __slots__ = ()
+
+    def __call__(self, module: nn.Module, args: Any, output: Any = None, _: Any = None) -> None:
+        """Pass the output on to be measured; dynamo sees nothing but the first return."""
+        if torch.compiler.is_compiling():
+            return
+        owner = self._owner()
+        if owner is not None and getpid() == owner.pid:
+            owner.flowed(self.key, output)
 
 
 class _Back:
@@ -227,12 +288,11 @@ class _Back:
         started = time.perf_counter()
         try:
             with torch.no_grad():
-                flow.add(flow.gradients, self.index, gradient, owner._limit)
+                part = flow.add(flow.gradients, self.index, gradient, owner._limit)
                 if owner._keep is not None:
-                    owner._keep("output_grad", self.name, gradient.detach())
+                    owner._keep("output_grad", self.name, gradient.detach(), part)
             flow.seconds += time.perf_counter() - started
         except Exception as error:  # never break the user's backward
-            log.warning("Observing the gradient of %r failed and was given up: %r", self.name, error)
             owner._broke(self.name, error)
 
     def __reduce__(self) -> tuple[Any, ...]:
@@ -254,7 +314,7 @@ def _measurable(output: Any) -> tuple[Tensor | None, str]:
     return None, first or "its output holds no tensor"
 
 
-def _take(into: dict[int, Moments], index: int, found: Moments) -> None:
+def _add(into: dict[int, Moments], index: int, found: Moments) -> None:
     known = into.get(index)
     if known is None:
         into[index] = found

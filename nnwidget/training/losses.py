@@ -158,7 +158,7 @@ class LossFinder:
 
     def _after_loss(self, module: nn.Module, args: Any, output: Any) -> None:
         # Without a graph it is a validation.
-        if is_loss(module, output) and not stand_aside(output) and not probing():
+        if _number(output) and not stand_aside(output) and not probing():
             self._hear(output, id(module), module, args)
 
     def _hear(self, loss: Tensor, source: object, module: nn.Module | None, args: tuple[Any, ...]) -> None:
@@ -217,8 +217,7 @@ def loss_in(output: Any) -> tuple[Tensor | None, bool]:
 
 def scalar(value: Tensor) -> float | Tensor:
     """Read a number; what is on an accelerator stays there until it is delivered."""
-    value = value.detach()
-    return float(value) if value.is_cpu else value.reshape(()).clone()
+    return float(value.item()) if value.is_cpu else value.detach().reshape(()).clone()
 
 
 def _number(value: object) -> bool:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import functools
 import math
 from dataclasses import dataclass, field
+from typing import TypeVar
 
 import numpy as np
 import torch
@@ -17,8 +18,8 @@ from nnwidget.types import Array
 BINS = 64
 SAMPLE = 2048
 
-# Tensors with more values than so many are measured in part: in blocks of so many values.
-WHOLE = 65_536
+# Of tensors with more values than so many, mean, deviation and zeros are estimated from so many, in blocks.
+USUAL = 16_384
 BLOCK = 64
 
 
@@ -80,7 +81,10 @@ def usable(tensor: Tensor) -> str:
     return ""
 
 
-def sample(flat: Tensor, size: int = SAMPLE) -> Tensor:
+Vector = TypeVar("Vector", Tensor, Array)
+
+
+def sample(flat: Vector, size: int = SAMPLE) -> Vector:
     """Return about ``size`` values at equal distances, a view; the distance is odd, so that it falls on all columns.
 
     Examples
@@ -88,15 +92,33 @@ def sample(flat: Tensor, size: int = SAMPLE) -> Tensor:
     >>> sample(torch.arange(10.0), 3)
     tensor([0., 5.])
     """
-    count = flat.numel()
+    count = len(flat)
     return flat if count <= size else flat[:: -(-count // size) | 1]
+
+
+@dataclass(frozen=True, slots=True)
+class Part:
+    """What was taken of a tensor: how many values it has, and all of them, or some with the extremes of all.
+
+    ``places`` are where the blocks begin in memory, of which ``values`` are a copy.
+    """
+
+    count: int
+    values: Array
+    low: float | None = None
+    high: float | None = None
+    places: Array | None = None
+
+    def copies(self, tensor: Tensor) -> bool:
+        """Say whether this is a copy of a tensor as it stands."""
+        return self.values.size == tensor.numel() and tensor.dtype is torch.float32 and tensor.is_contiguous()
 
 
 def on_host(tensor: Tensor, limit: int | None = None) -> Moments:
     """Measure a tensor on the CPU now.
 
     The extremes, NaN and infinities are those of all values; mean, deviation and zeros are those of all values up to
-    :data:`WHOLE`, and estimated from about as many of them in larger tensors.
+    :data:`USUAL`, and estimated from as many of them in larger tensors.
 
     Parameters
     ----------
@@ -111,45 +133,69 @@ def on_host(tensor: Tensor, limit: int | None = None) -> Moments:
     >>> found.mean, found.low, found.high, found.zeros
     (2.0, 0.0, 4.0, 1)
     """
+    with np.errstate(all="ignore"):
+        return moments(take(tensor, limit))
+
+
+def take(tensor: Tensor, limit: int | None = None) -> Part | Moments:
+    """Copy what :func:`moments` needs, in few calls: amid a forward each costs several times what it does in a row.
+
+    The arguments are those of :func:`on_host`; what needs care is measured at once.
+    """
     flat = in_memory_order(tensor.detach())
     if limit is not None:
         flat = sample(flat, limit)
-    if flat.dtype not in (torch.float32, torch.float64):
-        flat = flat.float()
-    count = flat.numel()
-    if not count:
-        return Moments()
-    if not flat.is_contiguous():
-        flat = flat.contiguous()
-    if flat.dtype == torch.float64:
-        return _carefully(flat)
+    if flat.dtype is torch.float64:
+        return _carefully(flat.contiguous()) if flat.numel() else Moments()
+    ours = flat.dtype is not torch.float32 or not flat.is_contiguous()
+    if ours:
+        flat = flat.float().contiguous()
     values = flat.numpy()
+    count = values.size
+    if limit is not None or count <= USUAL:
+        return Part(count, values if ours else values.copy())
     # One after the other: numpy's are three times as fast as torch's aminmax.
     low, high = float(np.minimum.reduce(values)), float(np.maximum.reduce(values))
     if not (math.isfinite(low) and math.isfinite(high)):
         return _carefully(flat)
-    whole = flat
-    if count > WHOLE:
-        flat = blocks(flat)
-    size = flat.numel()
-    total, squares = float(flat.sum()), float(flat.dot(flat))
+    return Part(count, blocks(values), low, high, _starts(count))
+
+
+def moments(part: Part | Moments) -> Moments:
+    """Measure what :func:`take` took; numpy must be told not to mind values out of range."""
+    if isinstance(part, Moments):
+        return part
+    values, count, size = part.values, part.count, part.values.size
+    if not size:
+        return Moments()
+    low = float(np.minimum.reduce(values)) if part.low is None else part.low
+    high = float(np.maximum.reduce(values)) if part.high is None else part.high
+    total, squares = float(np.add.reduce(values)), float(values.dot(values))
     # Squares run over and under long before values do.
-    if not (math.isfinite(total) and 1e-28 < squares < math.inf) and max(-low, high) > 0:
-        return _carefully(whole)
-    part = sample(flat)
+    if not (math.isfinite(total) and 1e-28 < squares < math.inf) and (low or high):
+        return _of_all(_carefully(torch.from_numpy(values)), part)
+    kept = values if size <= SAMPLE else sample(values).copy()
     mean = total / size
     deviations = squares - size * mean * mean
     # Where the mean swamps the spread, the difference of two nearly equal numbers says nothing.
     if size * mean * mean > 256 * deviations:
-        middle = float(part.mean())
-        shifted = flat - middle
+        middle = float(kept.mean())
+        shifted = values - middle
         offset = float(shifted.sum()) / size
         deviations = float(shifted.dot(shifted)) - size * offset * offset
         mean = middle + offset
-    zeros = int(np.count_nonzero(flat.numpy() == 0))
-    if size < count:
-        zeros, deviations = round(zeros * count / size), deviations * count / size
-    return Moments(count, low, high, mean, max(deviations, 0.0), zeros, 0, 0, count, [part.numpy().copy()])
+    zeros = int(np.count_nonzero(values == 0))
+    return _of_all(Moments(size, low, high, mean, max(deviations, 0.0), zeros, 0, 0, size, [kept]), part)
+
+
+def _of_all(found: Moments, part: Part) -> Moments:
+    """Say of all values what was found in a part of them."""
+    if found.count < part.count and part.low is not None and part.high is not None:
+        share = part.count / found.count
+        found.zeros, found.squares = round(found.zeros * share), found.squares * share
+        found.count = found.finite = part.count
+        found.low, found.high = part.low, part.high
+    return found
 
 
 def in_memory_order(tensor: Tensor) -> Tensor:
@@ -166,26 +212,26 @@ def in_memory_order(tensor: Tensor) -> Tensor:
     return tensor.reshape(-1)
 
 
-def blocks(flat: Tensor) -> Tensor:
-    """Return :data:`WHOLE` values in blocks from all over a longer vector on the host, a copy.
+def blocks(values: Array) -> Array:
+    """Copy :data:`USUAL` values in blocks from all over a longer vector.
 
     Blocks, since a value by itself costs as much to fetch as those around it; at distances that differ, since equal
     ones would meet the same channels again and again.
 
     Examples
     --------
-    >>> found = blocks(torch.arange(3.0 * 2**18))
+    >>> found = blocks(np.arange(2.0**18))
     >>> len(found), found[:2].tolist(), float(found[-1] - found[-BLOCK])
-    (65536, [0.0, 1.0], 63.0)
+    (16384, [0.0, 1.0], 63.0)
     """
-    values = flat.numpy()
-    return torch.from_numpy(sliding_window_view(values, BLOCK)[_starts(values.size)].reshape(-1))
+    found: Array = sliding_window_view(values, BLOCK)[_starts(values.size)].reshape(-1)
+    return found
 
 
 @functools.lru_cache(256)
 def _starts(count: int) -> Array:
     # Multiples of the golden ratio are spread evenly and without a period.
-    starts: Array = np.sort(np.arange(WHOLE // BLOCK) * 0.6180339887 % 1.0 * (count - BLOCK)).astype(np.int64)
+    starts: Array = np.sort(np.arange(USUAL // BLOCK) * 0.6180339887 % 1.0 * (count - BLOCK)).astype(np.int64)
     return starts
 
 

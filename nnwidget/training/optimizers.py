@@ -13,6 +13,7 @@ from nnwidget.training.losses import scalar
 from nnwidget.training.parameters import total_norm
 from nnwidget.training.scaler import Scaling
 
+_RATES = ("lr", "weight_decay")
 _CLEARED = "The gradients are cleared before the step can be seen: call w.step() right after the update."
 
 
@@ -74,12 +75,17 @@ class Optimizers:
         """Return the parameter groups of all of them."""
         return [group for optimizer in self.live() for group in optimizer.param_groups]
 
+    def _last_groups(self) -> list[dict[str, Any]]:
+        """Return the groups of the only optimiser there is."""
+        last = self._last() if len(self._known) == 1 else None
+        return [] if last is None else last.param_groups
+
     def rates(self, row: dict[str, float | Tensor]) -> None:
         """Write learning rate and weight decay of each parameter group into a row."""
-        groups = self.groups()
+        groups = self._last_groups() or self.groups()
         for index, group in enumerate(groups):
             suffix = f"/{index}" if len(groups) > 1 else ""
-            for name in ("lr", "weight_decay"):
+            for name in _RATES:
                 value = group.get(name)
                 if value is not None:
                     # A copy: a schedule changes tensors in place.

@@ -41,7 +41,7 @@ def total_norm(gradients: list[Tensor]) -> float | Tensor:
     5.0
     """
     if all(map(_plain, gradients)):
-        squares = math.fsum([root.item() ** 2 for root in torch._foreach_norm(gradients)])
+        squares = sum([root.item() ** 2 for root in torch._foreach_norm(gradients)])
         return math.sqrt(squares) if _sound(squares) else _careful(gradients)
     roots = norms(gradients)
     total: Tensor = torch.stack([root.to(roots[0].device, torch.float32) for root in roots]).norm()
@@ -97,11 +97,11 @@ class LayerNorms:
 
     def about_to_step(self) -> None:
         """Keep what is needed to tell the update afterwards."""
-        parts = _samples(p.detach() for _, p in self._of)
         if self._on_host:
-            self._before = [torch.cat(parts)] if parts else []
+            parts = [sample(p.detach().numpy().reshape(-1)) for _, p in self._of]
+            self._before = [torch.from_numpy(np.concatenate(parts))] if parts else []
         else:
-            self._before = [part.clone() for part in parts]
+            self._before = [part.clone() for part in _samples(p.detach() for _, p in self._of)]
 
     def stepped(
         self,
@@ -137,7 +137,7 @@ class LayerNorms:
             return samples
         graded = [(index, p.grad) for index, p in self._of if gradients and p.grad is not None]
         if self._on_host and all(_plain(gradient) for _, gradient in graded):
-            self._measure(graded, before, scale, deliver, samples)
+            self._measure(graded, before, scale, courier, deliver, samples)
         else:
             if self._on_host and before:
                 # Taken as one, before it was known that a gradient is sparse, say.
@@ -151,34 +151,30 @@ class LayerNorms:
         graded: Sequence[tuple[int, Tensor]],
         before: Sequence[Tensor],
         scale: float,
+        courier: Courier,
         deliver: Callable[[str, Array], None],
         samples: Samples,
     ) -> None:
-        """Measure on the host, where calls cost more than sums."""
-        indices, parameters = [index for index, _ in self._of], [p.detach() for _, p in self._of]
-        with np.errstate(all="ignore"):
-            weights = self._roots(indices, _squares(parameters))
-            deliver("param_norm", weights)
-            parts = _samples(parameters)
-            joined, sizes = torch.cat(parts), [len(part) for part in parts]
-            _split(joined.numpy(), indices, sizes, samples["weight"])
-            if before:
-                moved = np.square((joined - before[0]).numpy(), dtype=np.float64)
-                updates = self._roots(
-                    indices,
-                    [
-                        float(part.sum()) * (p.numel() / max(len(part), 1))
-                        for part, p in zip(_cut(moved, sizes), parameters, strict=True)
-                    ],
-                )
-                deliver("update_norm", updates)
-                deliver("update_ratio", np.where(is_absent(updates), updates, updates / weights))
-            if graded:
-                indices, values = [index for index, _ in graded], [gradient for _, gradient in graded]
-                deliver("grad_norm", self._roots(indices, [value / scale**2 for value in _squares(values)]))
-                parts = _samples(values)
-                joined = torch.cat(parts)
-                _split((joined / scale if scale != 1.0 else joined).numpy(), indices, map(len, parts), samples["grad"])
+        """Take on the host what changes with the next step; the rest can wait."""
+        weights = _Taken([(index, p.detach()) for index, p in self._of])
+        gradients = _Taken(graded) if graded else None
+
+        def measure() -> None:
+            with np.errstate(all="ignore"):
+                norms = self._roots(weights.indices, weights.squares)
+                deliver("param_norm", norms)
+                _split(weights.joined, weights.indices, weights.taken, samples["weight"])
+                if before:
+                    updates = self._roots(weights.indices, weights.moved_from(before[0].numpy()))
+                    deliver("update_norm", updates)
+                    deliver("update_ratio", np.where(is_absent(updates), updates, updates / norms))
+                if gradients is not None:
+                    squares = [value / scale**2 for value in gradients.squares]
+                    deliver("grad_norm", self._roots(gradients.indices, squares))
+                    joined = gradients.joined / scale if scale != 1.0 else gradients.joined
+                    _split(joined, gradients.indices, gradients.taken, samples["grad"])
+
+        courier.later(measure)
 
     def _measure_there(
         self,
@@ -242,12 +238,31 @@ def _differences(after: Sequence[Tensor], before: Sequence[Tensor]) -> list[Tens
     return list(torch._foreach_sub([a.float() for a in after], [b.float() for b in before]))
 
 
-def _squares(tensors: list[Tensor]) -> list[float]:
-    """Sum the squares of each plain tensor, also where single precision runs out."""
-    found = [root.item() ** 2 for root in torch._foreach_norm(tensors)]
-    return [
-        value if _sound(value) else _squares_of(tensor.double()) for value, tensor in zip(found, tensors, strict=True)
-    ]
+class _Taken:
+    """What was taken of plain tensors, layer by layer: sums of squares, sizes, and samples in one vector."""
+
+    __slots__ = ("indices", "joined", "sizes", "squares", "taken")
+
+    def __init__(self, tensors: Sequence[tuple[int, Tensor]]) -> None:
+        values = [tensor.numpy().reshape(-1) for _, tensor in tensors]
+        parts = [sample(part) for part in values]
+        self.indices = [index for index, _ in tensors]
+        self.squares = [_square(part) for part in values]
+        self.sizes = [part.size for part in values]
+        self.taken = [part.size for part in parts]
+        self.joined: Array = np.concatenate(parts)
+
+    def moved_from(self, before: Array) -> list[float]:
+        """Estimate the sum of squares of each tensor's change since its sample was ``before``."""
+        moved = np.square(self.joined - before, dtype=np.float64)
+        sums = [float(part.sum()) for part in _cut(moved, self.taken)]
+        return [total * (size / max(taken, 1)) for total, size, taken in zip(sums, self.sizes, self.taken, strict=True)]
+
+
+def _square(values: Array) -> float:
+    """Sum the squares, also where single precision runs out."""
+    found = float(values.dot(values))
+    return found if _sound(found) else float(np.square(values, dtype=np.float64).sum())
 
 
 def _sound(squares: float) -> bool:

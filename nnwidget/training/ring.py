@@ -4,11 +4,15 @@ from __future__ import annotations
 
 from collections import OrderedDict
 
+import numpy as np
 import torch
 from torch import Tensor
 
+from nnwidget.training.measure import BLOCK, USUAL, Part
+
 _SMALL = 65_536  # bytes that are copied in less time than it takes to look after them
 _PROBES = 16  # values that tell whether somebody wrote to a tensor behind autograd's back
+_STRIDE = USUAL // BLOCK // _PROBES
 
 
 class Ring:
@@ -72,8 +76,18 @@ class Ring:
         """Start a step; the oldest goes with the first tensor of it when there are too many."""
         self._step = step
 
-    def keep(self, kind: str, layer: str, tensor: Tensor) -> None:
-        """Copy a tensor of the step under way to the host."""
+    def keep(self, kind: str, layer: str, tensor: Tensor, part: Part | None = None) -> None:
+        """Take a tensor of the step under way to the host.
+
+        Parameters
+        ----------
+        kind, layer : str
+            What it is.
+        tensor : Tensor
+            Of any device.
+        part : Part, optional
+            What was taken of it already, so that it need not be read again.
+        """
         if not self.open:
             return
         if self._step not in self._kept:
@@ -93,10 +107,12 @@ class Ring:
         while (kind, layer, call) in kept:
             call += 1
         key = (kind, layer, call)
-        kept[key] = self._made(key, tensor.detach(), size)
+        kept[key] = self._made(key, tensor.detach(), size, part)
         self._bytes[self._step] += size
 
-    def _made(self, key: tuple[str, str, int], tensor: Tensor, size: int) -> _Kept:
+    def _made(self, key: tuple[str, str, int], tensor: Tensor, size: int, part: Part | None) -> _Kept:
+        if part is not None and part.copies(tensor):
+            return _Kept(torch.from_numpy(part.values).view(tensor.shape))
         if not tensor.is_cpu:
             # Into pinned memory, without waiting.
             self._under_way = self._under_way or tensor.is_cuda
@@ -109,10 +125,10 @@ class Ring:
             and not tensor.is_inference()
         )
         if lends and self._written is not None and key not in self._written:
-            self._lent[key] = made = _Kept(tensor, lent=True)
+            self._lent[key] = made = _Kept(tensor, lent=True, part=part)
             return made
         if lends and self._written is None:
-            self._lent[key] = _Kept(tensor, lent=True)
+            self._lent[key] = _Kept(tensor, lent=True, part=part)
         return _Kept(tensor.clone())
 
     def stepped(self) -> None:
@@ -171,13 +187,20 @@ class Ring:
 class _Kept:
     """A tensor, ours or ``lent`` by the loop, which may write to it."""
 
-    __slots__ = ("_probe", "_version", "lent", "tensor")
+    __slots__ = ("_places", "_probe", "_version", "lent", "tensor")
 
-    def __init__(self, tensor: Tensor, *, lent: bool = False) -> None:
+    def __init__(self, tensor: Tensor, *, lent: bool = False, part: Part | None = None) -> None:
         self.tensor = tensor
         self.lent = lent
         self._version = tensor._version if lent else 0
-        self._probe = _probe(tensor).clone() if lent else None
+        if not lent:
+            return
+        # Values from all over it: those that are at hand, or as many at equal distances.
+        if part is not None and part.places is not None:
+            self._places, self._probe = part.places[::_STRIDE], part.values[:: BLOCK * _STRIDE].copy()
+        else:
+            self._places = np.arange(0, tensor.numel(), -(-tensor.numel() // _PROBES))
+            self._probe = tensor.detach().reshape(-1)[torch.from_numpy(self._places)].float().numpy()
 
     @property
     def changed(self) -> bool:
@@ -187,12 +210,7 @@ class _Kept:
     @property
     def sound(self) -> bool:
         """False once somebody has written to it, in whatever way."""
-        if self._probe is None:
+        if not self.lent:
             return True
-        return not self.changed and torch.equal(_probe(self.tensor).nan_to_num(), self._probe.nan_to_num())
-
-
-def _probe(tensor: Tensor) -> Tensor:
-    """Return a few values from all over a contiguous tensor."""
-    flat = tensor.view(-1)
-    return flat[:: -(-flat.numel() // _PROBES) or 1]
+        now = self.tensor.detach().reshape(-1)[torch.from_numpy(self._places)].float().numpy()
+        return not self.changed and np.array_equal(now, self._probe, equal_nan=True)

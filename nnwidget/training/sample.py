@@ -13,7 +13,7 @@ from nnwidget.training.courier import Courier
 from nnwidget.training.history import History
 from nnwidget.training.layer_set import Watched
 from nnwidget.training.layer_taps import Flow, LayerTaps
-from nnwidget.training.measure import Moments
+from nnwidget.training.measure import Moments, Part
 from nnwidget.training.parameters import LayerNorms, spread
 from nnwidget.training.shares import Shares
 from nnwidget.training.thinning import ABSENT
@@ -96,7 +96,7 @@ class Sampler:
     def arm(
         self,
         limit: int | None,
-        keep: Callable[[str, str, Tensor], None] | None = None,
+        keep: Callable[[str, str, Tensor, Part | None], None] | None = None,
         *,
         directly: bool = False,
         begun: bool = False,
@@ -227,14 +227,21 @@ def rows_of(kind: str, found: Mapping[int, Moments], size: int, scale: float = 1
     >>> float(rows_of("activation", {0: Moments(4, zeros=1)}, 2)["activation_zero"][0])
     0.25
     """
-    rows = np.full((len(QUANTITIES), size), ABSENT, np.float32)
+    table = [[ABSENT] * size for _ in QUANTITIES]
+    mean, std, low, high, zero, nan, inf = table
+    for index, m in found.items():
+        if m.finite:
+            mean[index], std[index], low[index], high[index] = (
+                m.mean / scale,
+                m.std / scale,
+                m.low / scale,
+                m.high / scale,
+            )
+        if m.count:
+            zero[index], nan[index], inf[index] = m.zeros / m.count, m.nan, m.inf
     # Doubles may be out of the range of what is kept.
     with np.errstate(over="ignore"):
-        for index, m in found.items():
-            if m.finite:
-                rows[:4, index] = (m.mean / scale, m.std / scale, m.low / scale, m.high / scale)
-            if m.count:
-                rows[4:, index] = (m.zeros / m.count, m.nan, m.inf)
+        rows = np.array(table).astype(np.float32)
     return {f"{kind}_{quantity}": row for quantity, row in zip(QUANTITIES, rows, strict=True)}
 
 

@@ -7,7 +7,7 @@ import torch
 from torch import nn
 
 from nnwidget import watch
-from nnwidget.training.measure import WHOLE, on_host
+from nnwidget.training.measure import USUAL, on_host
 
 SHAPE = (16, 8, 40, 40)
 
@@ -24,7 +24,7 @@ def test_estimates_are_near_and_extremes_are_exact(memory_format: torch.memory_f
     found = on_host(given.to(memory_format=memory_format))
     assert (found.count, found.finite, found.nan, found.inf) == (given.numel(), given.numel(), 0, 0)
     assert (found.low, found.high) == (-50.0, 99.0)
-    tolerance = 4 * float(given.std()) / WHOLE**0.5
+    tolerance = 4 * float(given.std()) / USUAL**0.5
     assert found.mean == pytest.approx(float(given.mean()), abs=tolerance)
     assert found.std == pytest.approx(float(given.std()), abs=2 * tolerance)
     assert found.zeros / found.count == pytest.approx(float((given == 0).float().mean()), abs=0.01)
@@ -40,7 +40,7 @@ def test_one_value_that_is_not_finite_is_found_among_many(value: float) -> None:
 
 def test_up_to_the_bound_everything_is_exact() -> None:
     torch.manual_seed(0)
-    given = torch.randn(WHOLE).relu()
+    given = torch.randn(USUAL).relu()
     found = on_host(given)
     assert found.mean == pytest.approx(float(given.double().mean()), rel=1e-5)
     assert found.std == pytest.approx(float(given.double().std(unbiased=False)), rel=1e-4)
@@ -64,14 +64,14 @@ def test_coverage_says_what_is_estimated() -> None:
         model(x).sum().backward()
         w.step()
     said = {row.layer: row.reason for row in w.coverage if row.state == "observed"}
-    assert "estimated from 65,536 values" in said["0"] and not said["3"]
+    assert "estimated from 16,384 values" in said["0"] and not said["3"]
     assert w.history["activation_mean"]["0"].values[0] == pytest.approx(wanted, abs=0.02)
 
 
 @pytest.mark.parametrize("channels", [2, 3, 4, 5, 7, 31, 32, 96, 97])
 @pytest.mark.parametrize("side", [8, 28, 32])
 def test_all_channels_are_met(channels: int, side: int) -> None:
-    batch = max(2 * WHOLE // (channels * side * side), 2)
+    batch = max(2 * USUAL // (channels * side * side), 2)
     given = torch.arange(channels).float().view(1, -1, 1, 1).expand(batch, channels, side, side).contiguous()
     found = on_host(given)
     assert found.mean == pytest.approx(float(given.mean()), abs=0.03 * channels)

@@ -60,6 +60,8 @@ def stepped(model: nn.Module, *, device: bool, scale: float = 1.0) -> dict[str, 
     found: dict[str, np.ndarray] = {}
     courier = Courier()
     measured.stepped(courier, found.__setitem__, scale)
+    courier.send()
+    assert courier.arrived(wait=True)
     with torch.no_grad():
         for p, then in zip(model.parameters(), before, strict=True):
             p.copy_(then)

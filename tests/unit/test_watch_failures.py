@@ -33,8 +33,8 @@ def backward() -> bool:
 
 # What fails, where, when, and what else goes on being recorded.
 FAILING: dict[str, tuple[Any, str, Callable[[], bool], set[str]]] = {
-    "an activation": (layer_taps, "on_host", lambda: not backward(), {"loss", "total_grad_norm", "grad_norm"}),
-    "a gradient": (layer_taps, "on_host", backward, {"loss", "total_grad_norm", "grad_norm"}),
+    "an activation": (layer_taps, "take", lambda: not backward(), {"loss", "total_grad_norm", "grad_norm"}),
+    "a gradient": (layer_taps, "take", backward, {"loss", "total_grad_norm", "grad_norm"}),
     "the loss": (losses, "scalar", lambda: True, {"total_grad_norm", "grad_norm", "activation_mean"}),
     "the batch": (batch, "batch_size", lambda: True, {"loss", "total_grad_norm", "grad_norm", "activation_mean"}),
     "the norm": (optimizers, "total_norm", lambda: True, set()),
