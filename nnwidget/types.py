@@ -156,14 +156,56 @@ class Predictions:
 
 
 @dataclass(frozen=True, slots=True)
-class FilterBank:
-    """Weights of one layer as tiles, or the reason there are none.
+class WeightView:
+    """What to show of a layer's weights.
 
-    ``kind``: ``rgb`` (``tiles.codes`` is ``(n, rows, columns, 3)``, one common affine range), ``channel`` (one input
-    channel), ``norm`` (L2 norm over the input channels), ``matrix`` (one heat map, outputs x inputs), ``none``.
+    ``part`` names a tensor (None: the first); ``section`` one of its equal parts, such as a gate (None: the first,
+    -1: all of them together). ``mode`` says what to show of a convolution's input channels, ``slice`` which plane of a
+    3-d kernel (None: the middle one). ``window`` is the part of a matrix in sight: first row, row after the last,
+    first column, column after the last. A matrix is pooled to ``room`` (rows, columns), a tile to ``edge``.
+    ``sort`` orders the rows of a matrix; of filters it says which score is wanted. ``reference`` is the filter or
+    row that others are compared with. ``gradient`` asks for the gradient beside the weight.
     """
 
-    kind: Literal["rgb", "channel", "norm", "matrix", "none"]
+    part: str | None = None
+    section: int | None = None
+    mode: Literal["auto", "norm"] | int = "auto"
+    slice: int | None = None
+    window: tuple[int, int, int, int] | None = None
+    room: tuple[int, int] = (384, 512)
+    edge: int = 64
+    sort: Literal["number", "norm", "activity", "similarity"] = "number"
+    reference: int | None = None
+    gradient: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Strip:
+    """A vector of a layer, float32 ``(n,)``; each value averages ``pool`` neighbours; ``gradient`` is like it."""
+
+    name: str
+    values: Array
+    statistics: Statistics
+    pool: int = 1
+    gradient: Array | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class FilterBank:
+    """Weights of one layer as pictures, or the reason there are none.
+
+    ``kind``: ``rgb`` (``tiles.codes`` is ``(n, rows, columns, 3)``, one common affine range), ``channel`` (one input
+    channel), ``norm`` (L2 norm over the input channels), ``plane`` (each tile a whole filter, ``axes`` names its
+    rows and columns), ``matrix`` (one heat map of ``window``), ``strips``, ``none``.
+
+    ``parts`` can be chosen, with words for people; ``sections`` are the equal parts of ``part``. ``norms`` float32
+    ``(n,)`` are the L2 norms of whole filters, ``scores`` what was asked for in order to sort. Of a matrix, ``shape``
+    is that of all of it, ``row_norms`` and ``column_norms`` are the L2 norms of whole rows and columns,
+    averaged like the picture; ``order`` int32 names the rows in sight when they are sorted. ``gradient`` is a bank
+    like this one, and ``gradient_note`` says why there is none.
+    """
+
+    kind: Literal["rgb", "channel", "norm", "plane", "matrix", "strips", "none"]
     shape: tuple[int, ...]
     tiles: Tiles | None
     statistics: Statistics | None
@@ -171,6 +213,22 @@ class FilterBank:
     channel: int | None = None
     reason: str = ""
     note: str = ""
+    axes: tuple[str, str] = ("row", "column")
+    part: str = ""
+    parts: Mapping[str, str] = field(default_factory=dict)
+    section: int | None = None
+    sections: tuple[str, ...] = ()
+    slice: int | None = None
+    slices: int = 1
+    norms: Array | None = None
+    scores: Array | None = None
+    window: tuple[int, int, int, int] | None = None
+    row_norms: Array | None = None
+    column_norms: Array | None = None
+    order: Array | None = None
+    strips: tuple[Strip, ...] = ()
+    gradient: FilterBank | None = None
+    gradient_note: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -219,6 +277,8 @@ __all__ = [
     "Predictions",
     "Statistics",
     "Status",
+    "Strip",
     "TensorSpec",
     "Tiles",
+    "WeightView",
 ]

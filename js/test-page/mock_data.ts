@@ -2,6 +2,7 @@
 import type {
   ArrayView,
   ChannelResult,
+  FiltersParams,
   FiltersResult,
   InputItem,
   LayerRow,
@@ -9,6 +10,7 @@ import type {
   LookResult,
   MapsResult,
   PredictionResult,
+  WeightPicture,
 } from "../src/wire/types";
 
 function row(name: string, type: string, shape: number[], parameters: number, extra: Partial<LayerRow> = {}): LayerRow {
@@ -250,33 +252,67 @@ export function inputs(count: number, pictures: boolean): InputItem[] {
   });
 }
 
-export function filters(rows: readonly LayerRow[], name: string): FiltersResult {
-  const layer = rows.find((item) => item.name === name) ?? (rows[0] as LayerRow);
-  const total = layer.type === "Conv2d" ? (layer.outputs[0]?.shape[1] ?? 1) : 0;
-  const codes = Uint8Array.from({ length: total * 9 * 3 }, (_, at) => (at * 37) % 253);
+/** Numbers that the statistics of made-up tensors share. */
+const STATISTICS = { mean: 0, std: 0.2, zeros: 0, nan: 0, posinf: 0, neginf: 0 };
+
+function picture(shape: number[], rowNorms = 0, columnNorms = 0): WeightPicture {
+  const count = shape.reduce((product, size) => product * size, 1);
+  const codes = Uint8Array.from({ length: count }, (_, at) => (at * 37) % 253);
+  const [tiles = 0] = shape;
+  const norms = (length: number) =>
+    view(
+      "f32",
+      [length],
+      Float32Array.from({ length }, (_, at) => 1 + (at % 5)),
+    );
+  return {
+    codes: view("u8", shape, codes),
+    lo: view("f32", [tiles], new Float32Array(tiles).fill(-0.5)),
+    hi: view("f32", [tiles], new Float32Array(tiles).fill(0.5)),
+    pool: [1, 1],
+    norms: rowNorms > 0 ? null : norms(tiles),
+    row_norms: rowNorms > 0 ? norms(rowNorms) : null,
+    column_norms: columnNorms > 0 ? norms(columnNorms) : null,
+    count,
+    minimum: -0.5,
+    maximum: 0.5,
+    ...STATISTICS,
+  };
+}
+
+/** Convolutions have filters over three channels, linear layers a matrix of which the window is sent, others nothing. */
+export function filters(rows: readonly LayerRow[], params: FiltersParams): FiltersResult {
+  const layer = rows.find((item) => item.name === params.layer) ?? (rows[0] as LayerRow);
+  const outputs = layer.outputs[0]?.shape[1] ?? 1;
+  const kind = layer.type === "Conv2d" ? "rgb" : layer.type === "Linear" ? "matrix" : "none";
+  const window = params.window ?? [0, outputs, 0, 64];
+  const [high, wide] = [window[1] - window[0], window[3] - window[2]];
   return {
     layer: layer.name,
     type: layer.type,
-    kind: total > 0 ? "rgb" : "none",
-    shape: [total, 3, 3, 3],
-    inputs: 3,
+    step: null,
+    kind,
+    shape: kind === "matrix" ? [outputs, 64] : [outputs, 3, 3, 3],
+    inputs: kind === "matrix" ? 64 : 3,
     channel: null,
-    index:
-      total > 0
-        ? view(
-            "i32",
-            [total],
-            Int32Array.from({ length: total }, (_, at) => at),
-          )
-        : null,
-    codes: total > 0 ? view("u8", [total, 3, 3, 3], codes) : null,
-    lo: total > 0 ? view("f32", [total], new Float32Array(total).fill(-0.5)) : null,
-    hi: total > 0 ? view("f32", [total], new Float32Array(total).fill(0.5)) : null,
-    minimum: -0.5,
-    maximum: 0.5,
-    nan: 0,
-    pool: [1, 1],
-    reason: total > 0 ? "" : `${layer.type} has no filters of its own. Choose a convolution or a linear layer.`,
+    axes: kind === "matrix" ? ["output", "input"] : ["row", "column"],
+    part: "weight",
+    parts: [{ name: "weight", label: "weight" }],
+    section: null,
+    sections: [],
+    slice: null,
+    slices: 1,
+    window: kind === "matrix" ? [...window] : null,
+    order: null,
+    sort: params.sort,
+    scores: null,
+    weight:
+      kind === "rgb" ? picture([outputs, 3, 3, 3]) : kind === "matrix" ? picture([1, high, wide], high, wide) : null,
+    gradient: null,
+    gradient_note: "There is no gradient now.",
+    strips: [],
+    tied: [],
+    reason: kind === "none" ? `${layer.type} has no filters of its own. Choose a convolution or a linear layer.` : "",
     note: "",
   };
 }

@@ -160,7 +160,9 @@ export class MockModel implements AnyModel {
       case "look":
         return data.look(rows, params);
       case "filters":
-        return data.filters(rows, params.layer);
+        return data.filters(rows, params);
+      case "weight":
+        return { values: [0.5], text: "0.5" };
       case "distribution":
         return distribution(rows, params);
       case "value":

@@ -1,9 +1,8 @@
 import { act } from "preact/test-utils";
 import { describe, expect, test, vi } from "vitest";
 import { FeatureMaps, footerText } from "../src/ui/feature_maps";
-import { Filters } from "../src/ui/filters";
-import type { FeatureMapsProps, FiltersProps } from "../src/ui/props";
-import type { FiltersResult, PageEdit } from "../src/wire/types";
+import type { FeatureMapsProps } from "../src/ui/props";
+import type { PageEdit } from "../src/wire/types";
 import { all, button, draw, f32, find, key, maps, place } from "./pictures_fixtures";
 
 place();
@@ -187,61 +186,5 @@ describe("feature maps", () => {
     });
     draw(<FeatureMaps {...mapsProps({ maps: scalar })} />);
     expect(find(".nnw-scalar").textContent).toBe("+2");
-  });
-});
-
-describe("filters", () => {
-  const bank = (change: Partial<FiltersResult>): FiltersResult => ({
-    layer: "conv1",
-    type: "Conv2d",
-    kind: "channel",
-    shape: [4, 8, 3, 3],
-    inputs: 8,
-    channel: 2,
-    index: { dtype: "i32", shape: [4], data: Int32Array.of(0, 1, 2, 3) },
-    codes: { dtype: "u8", shape: [4, 3, 3], data: new Uint8Array(36) },
-    lo: f32([-1, -1, -1, -1]),
-    hi: f32([1, 1, 1, 1]),
-    minimum: -1,
-    maximum: 1,
-    nan: 0,
-    pool: [1, 1],
-    reason: "",
-    note: "",
-    ...change,
-  });
-  const filtersProps = (change: Partial<FiltersProps> = {}): FiltersProps => ({
-    filters: bank({}),
-    stale: false,
-    error: null,
-    selected: 1,
-    dark: false,
-    onMode: vi.fn(),
-    onSelect: vi.fn(),
-    ...change,
-  });
-
-  test("share the selection and choose the input channel or the norm", () => {
-    const props = filtersProps();
-    draw(<Filters {...props} />);
-    expect(find("[aria-selected=true]").dataset["channel"]).toBe("1");
-    expect(find(".nnw-sentence").textContent).toBe("What each of 4 filters does with input channel 2 of 8.");
-    const mode = find<HTMLSelectElement>("select[title=show]");
-    for (const [value, asked] of [
-      ["norm", "norm"],
-      ["5", 5],
-    ] as const) {
-      mode.value = value;
-      act(() => void mode.dispatchEvent(new Event("change", { bubbles: true })));
-      expect(props.onMode).toHaveBeenLastCalledWith(asked);
-    }
-    act(() => find("[data-channel='3']").click());
-    expect(props.onSelect).toHaveBeenCalledWith(3);
-  });
-
-  test("say why there are none", () => {
-    const none = bank({ kind: "none", codes: null, lo: null, hi: null, index: null, reason: "ReLU has no weights." });
-    draw(<Filters {...filtersProps({ filters: none })} />);
-    expect(find(".nnw-empty").textContent).toBe("ReLU has no weights.");
   });
 });

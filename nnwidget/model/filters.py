@@ -1,43 +1,48 @@
-"""The weights of a layer as pictures: filters in a grid, a matrix as a heat map, or why there are none."""
+"""The weights of a layer as pictures: filters in a grid, matrices as heat maps, vectors as strips."""
 
 from __future__ import annotations
 
-import dataclasses
-from typing import Literal
+from dataclasses import replace
+from typing import Any
 
-import numpy as np
 import torch
 from torch import Tensor, nn
 from torch.nn.parameter import is_lazy
+from torch.nn.utils import parametrize
 
 from nnwidget.errors import InputError, UnobservableError
-from nnwidget.model.reduce import LEVELS, MISSING, NEGATIVE, POSITIVE, pool_mean, tiles
-from nnwidget.model.statistics import real, statistics
-from nnwidget.types import FilterBank, Tiles
+from nnwidget.model import matrix
+from nnwidget.model.filter_grid import grid, join, pooled
+from nnwidget.model.filter_order import scores
+from nnwidget.model.statistics import dense, real
+from nnwidget.model.weight_parts import Part, gradient, is_norm, parts, weight_tensors
+from nnwidget.types import Array, FilterBank, Strip, WeightView
 
 NO_WEIGHTS = "This layer has no weights."
-_MATRIX_OF_INPUTS_BY_OUTPUTS = "Conv1D"
+# Values of a strip beyond which neighbours are averaged.
+LONGEST_STRIP = 4096
 
 
 def filters(
-    module: nn.Module, *, mode: Literal["auto", "norm"] | int = "auto", edge: int = 64, name: str = ""
+    module: nn.Module, view: WeightView | None = None, *, name: str = "", activity: Tensor | None = None
 ) -> FilterBank:
     """Show a layer's weights.
 
-    2-d convolutions (transposed, grouped and depthwise ones too) give one tile for each output channel: in colour where
-    a filter sees three input channels, as they are where it sees one, else the L2 norm over the input channels or one
-    chosen input channel. Matrices give one heat map, outputs by inputs.
+    Convolutions (1-d to 3-d, transposed, grouped and depthwise ones too) give one tile for each output channel: in
+    colour where a filter sees three input channels, as they are where it sees one, else the L2 norm over the input
+    channels or one chosen input channel; filters of one dimension as input channels by taps. Matrices (linear,
+    embedding, recurrent, attention) give a heat map of the window in sight, vectors (normalisations, biases) strips.
 
     Parameters
     ----------
     module : nn.Module
-        The layer. Its attribute ``weight`` is read, so call this inside the probe scope where it is parametrised.
-    mode : "auto", "norm" or int
-        What to show of a convolution's input channels; a number chooses one, counted within the group.
-    edge : int
-        Largest number of rows and of columns of a tile; larger ones are mean-pooled, and the note says so.
+        The layer. Its weights are read, so call this inside the probe scope where they are parametrised.
+    view : WeightView, optional
+        What to show of them.
     name : str
-        The layer's name, for the error message.
+        The layer's name, for error messages.
+    activity : Tensor, optional
+        ``(n,)``: how strongly each output channel answers, to sort by.
 
     Returns
     -------
@@ -48,132 +53,185 @@ def filters(
     Raises
     ------
     InputError
-        The mode is unknown, or there is no such input channel.
+        The view names something that the layer does not have.
 
     Examples
     --------
     >>> bank = filters(nn.Conv2d(3, 8, 5))
     >>> bank.kind, bank.tiles.codes.shape
     ('rgb', (8, 5, 5, 3))
+    >>> filters(nn.Linear(7, 5)).row_norms.shape
+    (5,)
     >>> filters(nn.ReLU()).reason
     'This layer has no weights.'
     """
-    if isinstance(mode, bool) or (mode not in ("auto", "norm") and not isinstance(mode, int)):
+    view = view or WeightView()
+    if isinstance(view.mode, bool) or (view.mode not in ("auto", "norm") and not isinstance(view.mode, int)):
         raise InputError(
-            f"{mode!r} is not a way to show filters.",
+            f"{view.mode!r} is not a way to show filters.",
             layer=name,
             argument="mode",
             remedy="Use 'auto', 'norm' or the number of an input channel.",
         )
-    weight = getattr(module, "weight", None)
-    if callable(weight) and not isinstance(weight, Tensor):
-        # Quantised layers have a method of this name.
-        weight = weight()
-    reason = _reason(module, weight)
-    if reason or not isinstance(weight, Tensor):
-        return FilterBank("none", (), None, None, reason=reason or NO_WEIGHTS)
-    shape = tuple(weight.shape)
+    found = weight_tensors(module)
+    reason = _reason(module, found)
+    if reason:
+        return FilterBank("none", (), None, None, reason=reason)
+    every = parts(module, found)
+    part = chosen_part(every, view, name)
+    shape = tuple(part.tensors[0][2].shape) if part.tensors else ()
     try:
-        values = real(weight)
-        found = statistics(weight)
+        bank = _bank(module, part, found, view, name, activity)
     except UnobservableError as error:
-        return FilterBank("none", shape, None, None, reason=str(error))
-    if isinstance(module, (nn.Conv2d, nn.ConvTranspose2d)):
-        kernels, note = _kernels(module, values)
-        return dataclasses.replace(_bank(kernels, mode, edge, name, note), shape=shape, statistics=found)
-    if type(module).__name__ == _MATRIX_OF_INPUTS_BY_OUTPUTS:
-        values = values.t()
-    picture = tiles(values, "tokens", edge=edge)
-    return FilterBank("matrix", shape, picture, found, inputs=values.shape[1], note=_pooled(picture))
-
-
-def _reason(module: nn.Module, weight: object) -> str:
-    """Why there is nothing to show, or nothing yet; empty when there is."""
-    kind = type(module).__name__
-    if not isinstance(weight, Tensor):
-        if any(True for _ in module.parameters(recurse=False)):
-            return (
-                f"The weights of {kind} are several tensors; their pictures come later. "
-                "Meanwhile read them with dict(layer.named_parameters())."
-            )
-        if any(True for _ in module.parameters()):
-            return "This layer has no weights of its own. Select one of the layers inside it."
-        return NO_WEIGHTS
-    if is_lazy(weight):
-        return "The weights are not initialised yet. Run the model once."
-    if isinstance(module, (nn.Conv2d, nn.ConvTranspose2d)):
-        return ""
-    if weight.ndim != 2 or isinstance(module, (nn.Embedding, nn.EmbeddingBag)):
-        return f"Pictures of the weights of {kind} come later. Meanwhile read them as layer.weight."
-    return ""
-
-
-def _kernels(module: nn.Conv2d | nn.ConvTranspose2d, values: Tensor) -> tuple[Tensor, str]:
-    """Weights as (output channel, input channel within the group, row, column), and what to say of groups."""
-    groups = module.groups
-    if isinstance(module, nn.ConvTranspose2d):
-        inputs, outputs, rows, columns = values.shape
-        parts = values.reshape(groups, inputs // groups, outputs, rows, columns)
-        values = parts.transpose(1, 2).reshape(groups * outputs, inputs // groups, rows, columns)
-    if groups == 1:
-        return values, ""
-    if values.shape[1] == 1:
-        return values, "depthwise: each filter sees one input channel of its own"
-    return values, f"{groups} groups: each filter sees {values.shape[1]} of {module.in_channels} input channels"
-
-
-def _bank(kernels: Tensor, mode: str | int, edge: int, name: str, note: str) -> FilterBank:
-    """Draw the grid of filters, without shape and statistics."""
-    inputs = kernels.shape[1]
-    if mode == "auto" and inputs == 3:
-        picture = _colour(kernels, edge)
-        return FilterBank("rgb", (), picture, None, inputs, None, note=_join(note, _pooled(picture)))
-    channel = 0 if mode == "auto" and inputs == 1 else mode
-    if isinstance(channel, int):
-        if not 0 <= channel < inputs:
-            raise InputError(
-                f"There is no input channel {channel}: each filter of {name or 'this layer'} sees {inputs}.",
-                layer=name,
-                argument="mode",
-                remedy=f"Use a number from 0 to {inputs - 1}.",
-            )
-        picture = tiles(kernels[:, channel], "maps", edge=edge)
-        return FilterBank("channel", (), picture, None, inputs, channel, note=_join(note, _pooled(picture)))
-    picture = tiles(torch.linalg.vector_norm(kernels, dim=1), "maps", edge=edge)
-    return FilterBank("norm", (), picture, None, inputs, None, note=_join(note, _pooled(picture)))
-
-
-def _colour(kernels: Tensor, edge: int) -> Tiles:
-    """Three input channels as red, green and blue, one range around zero for all."""
-    n = len(kernels)
-    pooled, pool = pool_mean(kernels.flatten(0, 1), edge, square=True)
-    values = pooled.reshape(n, 3, *pooled.shape[1:]).movedim(1, 3).to("cpu", torch.float64).numpy()
-    finite = np.isfinite(values)
-    safe = np.where(finite, values, 0.0)
-    # All zero: any range around zero says so, and an empty one would draw black.
-    bound = float(np.abs(safe).max(initial=0.0)) or 1.0
-    codes = ((safe / bound + 1) * (LEVELS / 2) + 0.5).astype(np.uint8)
-    codes[values == -np.inf], codes[values == np.inf], codes[np.isnan(values)] = NEGATIVE, POSITIVE, MISSING
-    counts = np.maximum(finite.sum(axis=(1, 2, 3)), 1)
-    return Tiles(
-        codes=codes,
-        lo=np.full(n, -bound, np.float32),
-        hi=np.full(n, bound, np.float32),
-        activity=(np.abs(safe).sum(axis=(1, 2, 3)) / counts).astype(np.float32),
-        index=np.arange(n, dtype=np.int32),
-        pool=pool,
+        bank = FilterBank("none", shape, None, None, reason=str(error))
+    return replace(
+        bank,
+        part=part.name,
+        parts={key: item.label for key, item in every.items()},
+        note=join(bank.note, _storage(module, part)),
     )
 
 
-def _pooled(picture: Tiles) -> str:
-    """Note the pooling, if there was any."""
-    rows, columns = picture.pool
-    return "" if picture.pool == (1, 1) else f"each pixel averages {rows} × {columns} weights"
+def chosen_part(every: dict[str, Part], view: WeightView, name: str) -> Part:
+    """Return the part that a view means.
+
+    Raises
+    ------
+    InputError
+        The layer has no such part.
+    """
+    if view.part is None:
+        return next(iter(every.values()))
+    if view.part not in every:
+        raise InputError(
+            f"{name or 'This layer'} has no weight '{view.part:.80}'.",
+            layer=name,
+            argument="part",
+            remedy=f"It has {', '.join(every)}.",
+        )
+    return every[view.part]
 
 
-def _join(*notes: str) -> str:
-    """One line of what was said."""
-    return "; ".join(note for note in notes if note)
+def arranged(part: Part, tensor: Tensor, view: WeightView, name: str) -> tuple[Tensor, int | None]:
+    """Bring a tensor into the part's order and cut out the section; says which section."""
+    values = part.arrange(dense(tensor.detach()))
+    if not part.sections:
+        return values, None
+    section = 0 if view.section is None else view.section
+    if not -1 <= section < len(part.sections):
+        raise InputError(
+            f"'{part.name}' has no part {section}.",
+            layer=name,
+            argument="section",
+            remedy=f"Use 0 to {len(part.sections) - 1}, or -1 for all of it.",
+        )
+    size = len(values) // len(part.sections)
+    return (values if section < 0 else values[section * size : (section + 1) * size]), section
 
 
-__all__ = ["NO_WEIGHTS", "filters"]
+def _reason(module: nn.Module, found: dict[str, Tensor]) -> str:
+    """Why there is nothing to show, or nothing yet; empty when there is."""
+    if any(is_lazy(tensor) for tensor in found.values()):
+        return "The weights are not initialised yet. Run the model once."
+    if found:
+        return ""
+    if hasattr(module, "_packed_params") or hasattr(module, "_all_weight_values"):
+        return "The weights are packed by quantisation and cannot be read one by one."
+    if is_norm(module):
+        return "This layer normalises without weights of its own (no scale, no shift, no running statistics)."
+    if any(True for _ in module.parameters()):
+        return "This layer has no weights of its own. Select one of the layers inside it."
+    return NO_WEIGHTS
+
+
+def _bank(
+    module: nn.Module, part: Part, found: dict[str, Tensor], view: WeightView, name: str, activity: Tensor | None
+) -> FilterBank:
+    """Draw one part, and its gradient where it is wanted and there."""
+    if part.kind == "strips":
+        return _strips(module, part, view)
+    tensor = found[part.name]
+    values, section = arranged(part, tensor, view, name)
+    score = scores(values, view, name, activity)
+    order = None if score is None else torch.argsort(score, descending=True, stable=True)
+    if part.kind == "matrix":
+        bank = replace(_matrix(values, part, view, order, name), section=section, sections=part.sections)
+    else:
+        bank = replace(grid(module, part, tensor, values, view, name), scores=score if score is None else _host(score))
+    beside, why = gradient(module, part.name)
+    if beside is None or not view.gradient:
+        return replace(bank, gradient_note=why)
+    values, _ = arranged(part, beside, view, name)
+    if part.kind == "matrix":
+        return replace(bank, gradient=_matrix(values, part, view, order, name))
+    return replace(bank, gradient=grid(module, part, beside, values, view, name))
+
+
+def _host(values: Tensor) -> Array:
+    """Float32 on the host."""
+    array: Array = values.to(torch.float32).cpu().numpy()
+    return array
+
+
+def _matrix(values: Tensor, part: Part, view: WeightView, order: Tensor | None, name: str) -> FilterBank:
+    """Draw the window of a matrix, (rows, columns)."""
+    found = matrix.whole_statistics(values)
+    seen = matrix.picture(values, view.window, view.room, order, name)
+    return FilterBank(
+        "matrix",
+        tuple(values.shape),
+        seen.tiles,
+        found,
+        inputs=values.shape[1],
+        axes=part.axes,
+        note=pooled(seen.tiles),
+        window=seen.window,
+        row_norms=seen.row_norms,
+        column_norms=seen.column_norms,
+        order=seen.order,
+    )
+
+
+def _strips(module: nn.Module, part: Part, view: WeightView) -> FilterBank:
+    """Draw vectors, each with its gradient where it is wanted and there."""
+    found, why = [], ""
+    for key, word, tensor in part.tensors:
+        values = part.arrange(real(tensor))
+        pool = -(-max(1, values.numel()) // LONGEST_STRIP)
+        beside, reason = gradient(module, key)
+        why = why or reason
+        shown = None
+        if beside is not None and view.gradient:
+            shown = matrix.averaged(part.arrange(real(beside)), pool)
+        found.append(Strip(word, matrix.averaged(values, pool), matrix.whole_statistics(tensor), pool, shown))
+    if any(gradient(module, key)[0] is not None for key, _, _ in part.tensors):
+        why = ""
+    shape = tuple(part.tensors[0][2].shape)
+    pool = max(strip.pool for strip in found)
+    note = "" if pool == 1 else f"each value averages {pool} neighbours"
+    return FilterBank("strips", shape, None, found[0].statistics, note=note, strips=tuple(found), gradient_note=why)
+
+
+def _storage(module: nn.Module, part: Part) -> str:
+    """Say where a weight is not simply a parameter of floating-point numbers."""
+    notes: list[Any] = []
+    for key, _, tensor in part.tensors[:1]:
+        dtype = str(tensor.dtype).removeprefix("torch.")
+        if tensor.is_quantized:
+            notes.append(f"quantised ({dtype}): shown as the numbers that are computed with")
+        elif tensor.is_complex():
+            notes.append("complex: shown by magnitude")
+        elif not tensor.is_floating_point():
+            notes.append(f"stored as {dtype}: whole numbers, before any scale that the layer applies")
+        if tensor.layout != torch.strided:
+            notes.append("sparse: what is not stored is zero")
+        if parametrize.is_parametrized(module, key):
+            kinds = ", ".join(type(step).__name__.lstrip("_") for step in module.parametrizations[key])  # type: ignore[index]
+            notes.append(f"computed by a parametrisation ({kinds}), shown as the layer uses it")
+        mask = getattr(module, f"{key}_mask", None)
+        if isinstance(mask, Tensor) and mask.numel():
+            notes.append(f"pruned: a mask holds {float((mask == 0).float().mean()):.0%} of it at zero")
+    return join(*notes)
+
+
+__all__ = ["LONGEST_STRIP", "NO_WEIGHTS", "arranged", "chosen_part", "filters"]

@@ -149,17 +149,21 @@ def exact(activation: Tensor, kind: LayoutKind, channel: int, row: int, column: 
     return found
 
 
-def pool_mean(planes: Tensor, edge: int, *, square: bool) -> tuple[Tensor, tuple[int, int]]:
+def pool_mean(
+    planes: Tensor, edge: int | tuple[int, int], *, square: bool, pool: tuple[int, int] | None = None
+) -> tuple[Tensor, tuple[int, int]]:
     """Mean-pool ``(n, rows, columns)`` float32 by whole blocks until no edge exceeds ``edge``.
 
     Parameters
     ----------
     planes : Tensor
         float32 ``(n, rows, columns)``.
-    edge : int
+    edge : int or (int, int)
         Largest number of rows and of columns afterwards.
     square : bool
         Use one block size for both directions.
+    pool : (int, int), optional
+        The block, where it is known already; ``edge`` and ``square`` then say nothing.
 
     Returns
     -------
@@ -169,10 +173,12 @@ def pool_mean(planes: Tensor, edge: int, *, square: bool) -> tuple[Tensor, tuple
         The block's rows and columns.
     """
     rows, columns = planes.shape[1:]
-    blocks = [max(1, math.ceil(rows / edge)), max(1, math.ceil(columns / edge))]
-    if square:
-        blocks = [max(blocks)] * 2
-    pool = (max(1, min(blocks[0], rows)), max(1, min(blocks[1], columns)))
+    if pool is None:
+        high, wide = (edge, edge) if isinstance(edge, int) else edge
+        blocks = [max(1, math.ceil(rows / high)), max(1, math.ceil(columns / wide))]
+        if square:
+            blocks = [max(blocks)] * 2
+        pool = (max(1, min(blocks[0], rows)), max(1, min(blocks[1], columns)))
     if pool == (1, 1) or planes.numel() == 0:
         return planes, (1, 1)
     return avg_pool2d(planes.unsqueeze(0), pool, ceil_mode=True, count_include_pad=False)[0], pool

@@ -13,7 +13,7 @@ from nnwidget.model.predict import top
 from nnwidget.model.reduce import exact, plane, tiles
 from nnwidget.model.statistics import statistics
 from nnwidget.session.bench import Scored, Seen
-from nnwidget.types import FilterBank, LayerInfo
+from nnwidget.types import LayerInfo
 from nnwidget.wire.messages import Look, ValueAt, error_json
 
 TOP = 5
@@ -146,29 +146,6 @@ def look_result(
         "seconds": 0.0 if cached or seen is None else seen.seconds,
         "note": "" if seen is None else seen.note,
         "error": None if error is None else error_json(error),
-    }
-
-
-def filters_result(layer: str, type_name: str, bank: FilterBank) -> dict[str, Any]:
-    """Return a ``FiltersResult``."""
-    pictures, found = bank.tiles, bank.statistics
-    return {
-        "layer": layer,
-        "type": type_name,
-        "kind": bank.kind,
-        "shape": list(bank.shape),
-        "inputs": bank.inputs,
-        "channel": bank.channel,
-        "index": pictures and pictures.index,
-        "codes": pictures and pictures.codes,
-        "lo": pictures and pictures.lo,
-        "hi": pictures and pictures.hi,
-        "minimum": found and found.minimum,
-        "maximum": found and found.maximum,
-        "nan": found.nan if found else 0,
-        "pool": list(pictures.pool) if pictures else [1, 1],
-        "reason": bank.reason,
-        "note": bank.note,
     }
 
 

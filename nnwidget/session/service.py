@@ -8,7 +8,6 @@ from dataclasses import asdict, dataclass, replace
 from typing import Any
 
 from nnwidget.errors import CancelledError, MessageError, NNWidgetError
-from nnwidget.model.filters import filters
 from nnwidget.model.what_zero import what_zero_becomes
 from nnwidget.session.bench import Bench, Scored
 from nnwidget.session.distributions import Draw, distribution_result
@@ -16,7 +15,6 @@ from nnwidget.session.owner import Job
 from nnwidget.session.page_edits import as_code
 from nnwidget.session.pictures import (
     channel_result,
-    filters_result,
     layer_row,
     look_result,
     maps_result,
@@ -25,6 +23,7 @@ from nnwidget.session.pictures import (
 )
 from nnwidget.session.play import Play
 from nnwidget.session.session import Session
+from nnwidget.session.weights import filters_result, weight_result
 from nnwidget.types import Status
 from nnwidget.wire.codec import encode
 from nnwidget.wire.dispatch import Send, Ticket
@@ -39,6 +38,7 @@ from nnwidget.wire.messages import (
     Nothing,
     PageEdit,
     ValueAt,
+    WeightAt,
     error_json,
 )
 
@@ -140,6 +140,8 @@ class ExplorerService:
                 self._post(ticket, lambda: self._look(look, ticket))
             case FiltersOf() as wanted:
                 self._post(ticket, lambda: self._filters(wanted))
+            case WeightAt() as weight:
+                self._post(ticket, lambda: weight_result(self._bench, weight))
             case DistributionOf() as of:
                 self._post(ticket, lambda: self._distribution(of, ticket))
             case ValueAt() as at:
@@ -312,10 +314,7 @@ class ExplorerService:
         return value_result(at, seen)
 
     def _filters(self, want: FiltersOf) -> dict[str, Any]:
-        bank = self._bench.weights(
-            want.layer, lambda module: filters(module, mode=want.mode, edge=want.edge, name=want.layer)
-        )
-        return filters_result(want.layer, self._bench.table[want.layer].type, bank)
+        return filters_result(self._bench, want, self._session.boundary.steps or None)
 
     def _distribution(self, want: DistributionOf, ticket: Ticket) -> dict[str, Any]:
         steps = self._session.boundary.steps or None

@@ -11,6 +11,7 @@ from dataclasses import dataclass, field
 from typing import Any, Literal, TypeAlias
 
 from nnwidget.errors import MessageError, NNWidgetError
+from nnwidget.types import WeightView
 
 PROTOCOL = 1
 MAX_EDITS = 256
@@ -60,8 +61,23 @@ class FiltersOf:
     """The weights of one layer as pictures."""
 
     layer: str
-    mode: Literal["auto", "norm"] | int = "auto"
-    edge: int = 96
+    view: WeightView = field(default_factory=WeightView)
+    # What the activity is taken from, where weights are sorted by it.
+    look: Look | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class WeightAt:
+    """The exact weight under the pointer: the mean over so many rows and columns of one tile."""
+
+    of: FiltersOf
+    tile: int
+    row: int
+    column: int
+    rows: int = 1
+    columns: int = 1
+    # Of the gradient instead.
+    gradient: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -133,7 +149,7 @@ class Nothing:
 
 
 Params: TypeAlias = (
-    Look | FiltersOf | DistributionOf | ValueAt | Inputs | Code | Durable | Charts | Control | Rate | Nothing
+    Look | FiltersOf | WeightAt | DistributionOf | ValueAt | Inputs | Code | Durable | Charts | Control | Rate | Nothing
 )
 
 
@@ -280,7 +296,40 @@ def _filters(value: object) -> FiltersOf:
     mode = source.get("mode", "auto")
     if mode not in ("auto", "norm"):
         mode = _integer(source, "mode")
-    return FiltersOf(_text(source, "layer"), mode, _integer(source, "edge", 4, 2048, default=96))
+    view = WeightView(
+        part=_optional(_text, source, "part"),
+        section=None if source.get("section") is None else _integer(source, "section", -1),
+        mode=mode,
+        slice=_optional(_integer, source, "slice"),
+        window=None if source.get("window") is None else _numbers(source, "window", 4),  # type: ignore[arg-type]  # four
+        room=_numbers({"room": (384, 512), **source}, "room", 2, 4, 4096),  # type: ignore[arg-type]  # two
+        edge=_integer(source, "edge", 4, 2048, default=96),
+        sort=_sort(source.get("sort", "number")),  # type: ignore[arg-type]  # one of the four
+        reference=_optional(_integer, source, "reference"),
+        gradient=_flag({"gradient": False, **source}, "gradient"),
+    )
+    look = None if source.get("look") is None else _look(source["look"])
+    return FiltersOf(_text(source, "layer"), view, look)
+
+
+def _numbers(source: Mapping[str, Any], key: str, count: int, low: int = 0, high: int = _MAX_INT) -> tuple[int, ...]:
+    value = source.get(key)
+    if isinstance(value, str | bytes) or not isinstance(value, Sequence) or len(value) != count:
+        raise MessageError(f"'{key}' is not a list of {count} whole numbers.", argument=key)
+    return tuple(_integer({key: item}, key, low, high) for item in value)
+
+
+def _weight(value: object) -> WeightAt:
+    source = _mapping(value, "params")
+    return WeightAt(
+        _filters(source),
+        tile=_integer(source, "tile", default=0),
+        row=_integer(source, "row"),
+        column=_integer(source, "column"),
+        rows=_integer(source, "rows", 1, default=1),
+        columns=_integer(source, "columns", 1, default=1),
+        gradient=_flag({"of_gradient": False, **source}, "of_gradient"),
+    )
 
 
 def _distribution(value: object) -> DistributionOf:
@@ -319,6 +368,7 @@ def _whole(low: int) -> Callable[[object], int]:
     return lambda value: _integer({"value": value}, "value", low)
 
 
+_sort = _choice("number", "norm", "activity", "similarity")
 _quantity = _choice("activations", "weights", "gradients")
 COLORMAPS = ("auto", "viridis", "magma", "cividis", "greys", "diverging")
 _DURABLE: Mapping[str, Callable[[object], Any]] = {
@@ -366,6 +416,7 @@ _METHODS: Mapping[str, Callable[[object], Params]] = {
     "inputs": lambda value: Inputs(_integer(_mapping(value, "params"), "edge", 4, 1024, default=96)),
     "look": _look,
     "filters": _filters,
+    "weight": _weight,
     "distribution": _distribution,
     "value": _value,
     "code": lambda value: Code(parse_edits(_mapping(value, "params").get("edits", ()))),

@@ -12,10 +12,12 @@ import torch
 from torch import nn
 
 import nnwidget
+from nnwidget.model.filters import filters
 from nnwidget.session.charts import Strip, curve, events, scalars
 from nnwidget.session.distributions import distribution_result
+from nnwidget.session.weights import bank_result
 from nnwidget.training.history import History
-from nnwidget.types import Event, Tiles
+from nnwidget.types import Event, Tiles, WeightView
 from nnwidget.wire.codec import encode
 from nnwidget.wire.messages import DistributionOf, Look
 
@@ -82,6 +84,32 @@ def charts_result() -> dict[str, Any]:
     }
 
 
+def matrix_result() -> dict[str, Any]:
+    """A window of a pooled matrix with a NaN, its rows sorted, its gradient beside it; all numbers are exact."""
+    layer = nn.Linear(8, 6)
+    with torch.no_grad():
+        layer.weight.zero_()
+        layer.weight[:, :2] = torch.tensor([[3.0, 4.0]]) * torch.tensor([2, 4, 0, 0, 4, 8]).unsqueeze(1)
+        layer.weight[3, 7] = float("nan")
+    layer.weight.grad = torch.full((6, 8), -0.5)
+    view = WeightView(window=(0, 4, 0, 8), room=(4, 4), sort="norm", gradient=True)
+    result = bank_result(filters(layer, view))
+    # The last digit of these is the machine's own.
+    result["weight"] |= {"mean": 0.5, "std": 2.5}
+    return {"layer": "слой", "sort": "norm", "tied": ["голова.weight"], **result}
+
+
+def strips_result() -> dict[str, Any]:
+    """A normalisation: scale with its gradient, shift without, running statistics."""
+    layer = nn.BatchNorm1d(4)
+    with torch.no_grad():
+        layer.weight.copy_(torch.tensor([1.0, -0.5, 0.25, float("inf")]))
+    layer.weight.grad = torch.tensor([0.0, 1.0, -1.0, 0.125])
+    result = bank_result(filters(layer, WeightView(gradient=True)))
+    result["strips"][0] |= {"std": 0.5}
+    return {"layer": "norm", "sort": "number", "tied": [], **result}
+
+
 def distribution() -> dict[str, Any]:
     """What the distribution panel is told of a layer with NaN and infinities, beside one with nothing to count."""
     model = nn.Sequential(nn.Identity(), nn.Flatten(0))
@@ -103,6 +131,8 @@ CASES: dict[str, Any] = {
         "hi": np.full(2, 0.25, np.float16),
         "channel": None,
     },
+    "filters_matrix": matrix_result(),
+    "filters_strips": strips_result(),
     "empty": {
         "codes": np.zeros((0, 28, 28), np.uint8),
         "lo": np.zeros(0, np.float32),

@@ -11,6 +11,7 @@ import { Link, type LinkHooks } from "./link";
 import { Look, type Part } from "./look";
 import { Region } from "./region";
 import { createView, type ViewState } from "./view";
+import { Weights } from "./weights";
 
 /** What a panel shows, hence what it asks for. */
 export interface Needs {
@@ -40,7 +41,7 @@ export class Store {
   readonly hover: Hover;
   readonly layers: Region<"layers">;
   readonly inputs: Region<"inputs">;
-  readonly filters: Region<"filters">;
+  readonly weights: Weights;
   readonly distribution: Distribution;
   /** The host's widget manager, which shows widgets of other packages. */
   readonly manager: unknown;
@@ -81,7 +82,12 @@ export class Store {
     this.hover = new Hover(this.rpc, this.look, asked, abort);
     this.layers = new Region(this.rpc, "layers");
     this.inputs = new Region(this.rpc, "inputs");
-    this.filters = new Region(this.rpc, "filters");
+    const around = {
+      layer: () => this.selected.value,
+      channel: () => this.durable.signals.channel.value,
+      look: () => this.#lookAt(this.selected.value ?? "", ["maps"]),
+    };
+    this.weights = new Weights(this.rpc, around, abort);
     this.distribution = new Distribution(this.rpc, this.durable, this.lookParams, abort);
     this.manager = model.widget_manager;
     const onHeight = () => {
@@ -104,10 +110,14 @@ export class Store {
 
   /** What one look at the chosen layer asks for, or null when nothing can be looked at. */
   readonly lookParams = computed<LookParams | null>(() => {
-    const { input, channel, call, output, edits } = this.durable.signals;
+    const { channel } = this.durable.signals;
     const want = this.needs.look?.filter((part) => part !== "channel" || channel.value >= 0) ?? [];
     const layer = this.selected.value ?? (want.includes("maps") ? null : "");
-    if (layer === null || want.length === 0) return null;
+    return layer === null || want.length === 0 ? null : this.#lookAt(layer, want);
+  });
+
+  #lookAt(layer: string, want: readonly Part[]): LookParams {
+    const { input, channel, call, output, edits } = this.durable.signals;
     return {
       layer,
       input: input.value,
@@ -118,7 +128,7 @@ export class Store {
       edits: edits.value,
       want: [...want],
     };
-  });
+  }
 
   /** Counts one more display; the answer takes it away again. */
   attach(): () => void {
@@ -139,6 +149,7 @@ export class Store {
     if (name === this.selected.value) {
       // Chosen once more: whatever was cancelled or failed is asked again.
       if (this.look.stale.maps.value && this.look.busySince.value === null) this.look.refresh();
+      if (this.weights.stale.value && this.weights.region.busySince.value === null) this.#loadFilters(true);
       return;
     }
     // Layers that are compared stay when another one is chosen beside them.
@@ -201,9 +212,7 @@ export class Store {
       }),
       ask(() => {
         const seen = this.needs.filters === true || this.durable.signals.view.value === "filters";
-        const name = this.selected.value;
-        const mode = this.view.filterMode.value;
-        if (seen && name !== null && mode !== null) untracked(() => this.#loadFilters(false));
+        if (seen && this.weights.params.value !== null) untracked(() => this.#loadFilters(false));
       }),
       ask(() => {
         // Asked again each time the tab is opened: the weights may have moved meanwhile.
@@ -237,10 +246,9 @@ export class Store {
   }
 
   #loadFilters(again: boolean): void {
-    const layer = this.selected.value;
-    if (!this.needs.filters || layer === null) return;
+    if (!this.needs.filters) return;
     if (this.needs.filters === "view" && this.durable.signals.view.value !== "filters") return;
-    void this.filters.load({ layer, mode: this.view.filterMode.value, edge: 128 }, again);
+    void this.weights.load(again);
   }
 
   async #keep(patch: Partial<Durable>): Promise<void> {

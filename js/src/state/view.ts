@@ -1,6 +1,6 @@
 /** State of the page alone: never sent to Python, gone with the page. */
 import { signal } from "@preact/signals";
-import type { FilterMode, Order } from "../ui/props";
+import type { FilterRange, Order } from "../ui/props";
 
 /** Widths that the person chose; null follows the width of the frame. */
 export interface Columns {
@@ -23,7 +23,8 @@ export function createView(height: number) {
     folds: signal<ReadonlyMap<string, boolean>>(new Map()),
     order: signal<Order>("activity"),
     showAll: signal(false),
-    filterMode: signal<FilterMode>("auto"),
+    /** null: what suits the kind of picture. */
+    filterRange: signal<FilterRange | null>(null),
     columns: signal<Columns>({ left: null, right: null }),
     height: signal(height),
     large: signal(false),

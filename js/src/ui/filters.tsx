@@ -1,72 +1,21 @@
-/** The weights of a layer as pictures: filters as tiles, a matrix as one heat map, or why there are none. */
+/** The weights of a layer as pictures: filters as tiles, a matrix as a heat map, vectors as strips, or why there are none. */
 
 import { useMemo } from "preact/hooks";
-import type { Look } from "../draw/canvas";
-import type { TileSource } from "../draw/codes";
-import { colormap as chooseColormap } from "../draw/colormap";
-import { hull, symmetric } from "../draw/range";
-import { asSentence, number, plural, shape } from "../format";
+import { number } from "../format";
+import { rowsAreChannels } from "../state/weights";
 import type { FiltersResult } from "../wire/types";
 import { ColourBar } from "./colourbar";
-import { Busy, type Choice, Empty, ErrorStrip, Select } from "./pieces";
-import type { FilterMode, FiltersProps } from "./props";
-import { Sheet } from "./sheet";
-import { TileGrid } from "./tile_grid";
+import { FilterGrid } from "./filter_grid";
+import { filterSource, useWeightLook } from "./filter_look";
+import { FilterMatrix } from "./filter_matrix";
+import { FiltersToolbar } from "./filters_toolbar";
+import { filtersFoot, filtersNotes, filtersSentence } from "./filters_words";
+import { Busy, Empty, ErrorStrip } from "./pieces";
+import type { FilterRange, FiltersProps } from "./props";
+import { Strips } from "./strips";
+import { Tipped } from "./tip";
 
-const NO_MARKS: ReadonlyMap<number, string> = new Map();
-const LONGEST_LIST = 512;
-
-/** What one sees, in one sentence. */
-export function filtersSentence(filters: FiltersResult): string {
-  const [outputs = 0] = filters.shape;
-  const inputs = plural(filters.inputs, "input channel");
-  switch (filters.kind) {
-    case "rgb":
-      return `${plural(outputs, "filter")} over red, green and blue, shown as colours; mid-grey is zero.`;
-    case "channel":
-      return filters.inputs > 1
-        ? `What each of ${plural(outputs, "filter")} does with input channel ${filters.channel ?? 0} of ${filters.inputs}.`
-        : `${plural(outputs, "filter")}, one input channel each.`;
-    case "norm":
-      return `How strong each place of ${plural(outputs, "filter")} is, over all ${inputs} (L2 norm).`;
-    case "matrix":
-      return `${plural(outputs, "output")} as rows, ${plural(filters.inputs, "input")} as columns.`;
-    default:
-      return filters.reason;
-  }
-}
-
-/** The codes of a result as something to paint, or null where there are none. */
-export function filterSource(filters: FiltersResult): TileSource | null {
-  const { codes, lo, hi, kind } = filters;
-  if (!codes || !lo || !hi || kind === "none") return null;
-  const [tiles = 0, rows = 1, columns = 1] = codes.shape;
-  // One common range may come as a single pair of numbers.
-  const spread = (data: Float32Array) => (data.length === tiles ? data : new Float32Array(tiles).fill(data[0] ?? 0));
-  return {
-    codes: codes.data,
-    lo: spread(lo.data),
-    hi: spread(hi.data),
-    rows,
-    columns,
-    depth: kind === "rgb" ? 3 : 1,
-  };
-}
-
-function modeChoices(filters: FiltersResult): Choice<string>[] {
-  const choices: Choice<string>[] = [];
-  if (filters.inputs === 3) choices.push({ value: "auto", label: "red, green, blue" });
-  choices.push({ value: "norm", label: "all inputs (norm)" });
-  for (let channel = 0; channel < Math.min(filters.inputs, LONGEST_LIST); channel++) {
-    choices.push({ value: String(channel), label: `input ${channel}` });
-  }
-  return choices;
-}
-
-function modeOf(filters: FiltersResult): string {
-  if (filters.kind === "rgb") return "auto";
-  return filters.kind === "norm" ? "norm" : String(filters.channel ?? 0);
-}
+export { filterSource, filtersSentence };
 
 export function Filters(props: FiltersProps) {
   const { filters, stale, error, busySince = null, onCancel } = props;
@@ -77,15 +26,20 @@ export function Filters(props: FiltersProps) {
         <div class="nnw-view">
           <Busy since={busySince} onCancel={onCancel} />
           <Empty>
-            {stale || busySince !== null
-              ? "Waiting for the weights of this layer."
-              : "Choose a layer on the left to see its weights."}
+            {error
+              ? "There is no picture of these weights. Choose another layer on the left, or mend the error and run the cell again."
+              : stale || busySince !== null
+                ? "Waiting for the weights of this layer."
+                : "Choose a layer on the left to see its weights."}
           </Empty>
         </div>
-      ) : filters.kind === "none" ? (
-        <Empty>
-          {filters.reason || `${filters.type} has no weights to draw. Choose a convolution or a linear layer.`}
-        </Empty>
+      ) : filters.kind === "none" && filters.parts.length < 2 ? (
+        <div class="nnw-view">
+          <Busy since={busySince} onCancel={onCancel} />
+          <Empty>
+            {filters.reason || `${filters.type} has no weights to draw. Choose a convolution or a linear layer.`}
+          </Empty>
+        </div>
       ) : (
         <Shown {...props} filters={filters} />
       )}
@@ -94,91 +48,106 @@ export function Filters(props: FiltersProps) {
 }
 
 function Shown(props: FiltersProps & { filters: FiltersResult }) {
-  const { filters, dark, selected, onMode, onSelect } = props;
-  const source = useMemo(() => filterSource(filters), [filters]);
-  const negative = (filters.minimum ?? 0) < 0 && filters.kind !== "norm";
-  const map = chooseColormap(props.colormap ?? "auto", negative, "layer", dark);
-  const layer = useMemo(() => {
-    const range = source ? hull(source.lo, source.hi) : { lo: 0, hi: 0 };
-    return filters.kind === "rgb" ? symmetric(range) : range;
-  }, [source, filters.kind]);
-  const look: Look = useMemo(() => ({ map, scaling: "layer", layer }), [map.table, map.diverging, layer]);
-  const places = useMemo(() => Array.from({ length: filters.index?.data.length ?? 0 }, (_, at) => at), [filters]);
-  if (!source) return null;
-  const sentence = filtersSentence(filters);
-  const kernel = filters.shape.length > 2;
-  const range = map.diverging ? symmetric(layer) : layer;
-  const spread = `weights ${number(filters.minimum)} to ${number(filters.maximum)}`;
-  const pooled = filters.pool[0] > 1 || filters.pool[1] > 1;
+  const { filters, point } = props;
+  const { weight, gradient, kind } = filters;
+  const grid = kind !== "matrix" && kind !== "strips" && kind !== "none";
+  const range: FilterRange = props.range ?? (kind === "matrix" ? "own" : "all");
+  const first = filters.strips[0] ?? null;
+  const look = useWeightLook(weight ?? first, kind, range, props.colormap ?? "auto", props.dark);
+  const second = useWeightLook(gradient, kind, range, props.colormap ?? "auto", props.dark);
+  const selected = props.selected;
+  const sentence = filtersSentence(filters, selected);
+  const notes = filtersNotes(filters);
+  const words = props.words ?? "";
+  const count = weight ? weight.count : (first?.count ?? 0);
+  const empty = kind !== "none" && count === 0;
+  const bar = useMemo(() => look.look.layer, [look]);
 
   return (
     <>
-      <div class="nnw-toolbar" role="group" aria-label="Appearance of the filters">
-        <strong class="nnw-layer-name" title={`${filters.layer} · ${filters.type}`}>
-          {filters.layer || filters.type}
-        </strong>
-        <span class="nnw-dim">{shape(filters.shape)}</span>
-        <span class="nnw-space" />
-        {kernel && filters.inputs > 1 && (
-          <Select
-            label="show"
-            showLabel
-            value={modeOf(filters)}
-            choices={modeChoices(filters)}
-            onChoose={(value) => onMode((value === "auto" || value === "norm" ? value : Number(value)) as FilterMode)}
-          />
-        )}
-      </div>
+      <FiltersToolbar {...props} map={look.look.map} range={range} />
       <p class="nnw-sentence">
         {sentence}
-        {filters.note && <span class="nnw-dim"> {asSentence(filters.note)}</span>}
+        {notes && <span class="nnw-dim"> {notes}</span>}
+        {props.gradient && filters.gradient_note && <span class="nnw-dim"> {filters.gradient_note}</span>}
       </p>
       <div class="nnw-view">
         <Busy since={props.busySince ?? null} onCancel={props.onCancel} />
         <div class={`nnw-picture${props.stale ? " nnw-stale" : ""}`}>
-          {filters.kind === "matrix" ? (
-            <Sheet
-              name={sentence}
-              source={source}
-              along="row"
-              axes={["output", "input"]}
-              pool={filters.pool}
-              look={look}
-              selected={selected}
-              marks={NO_MARKS}
-              cross={null}
-              onSelect={onSelect}
-            />
+          {kind === "none" || empty ? (
+            <Empty>
+              {kind === "none" ? filters.reason : "This weight has no values: one of its axes has no extent."}
+            </Empty>
           ) : (
-            <TileGrid
-              name={sentence}
-              source={source}
-              index={filters.index?.data ?? []}
-              places={places}
-              look={look}
-              selected={selected}
-              marks={NO_MARKS}
-              cross={null}
-              least={56}
-              onSelect={onSelect}
-            />
+            <Tipped words={words}>
+              {grid && weight && (
+                <FilterGrid
+                  {...props}
+                  filters={filters}
+                  weight={weight}
+                  name={sentence}
+                  look={look}
+                  second={second}
+                  shownRange={range}
+                />
+              )}
+              {kind === "matrix" && weight && (
+                <FilterMatrix
+                  {...props}
+                  filters={filters}
+                  weight={weight}
+                  name={sentence}
+                  look={look}
+                  second={second}
+                  shownRange={range}
+                />
+              )}
+              {kind === "strips" && (
+                <Strips
+                  name={sentence}
+                  strips={filters.strips}
+                  map={look.look.map}
+                  selected={rowsAreChannels(filters) ? selected : -1}
+                  at={point ? point.column : null}
+                  words={words}
+                  onHover={(column) =>
+                    props.onHover(
+                      column === null ? null : { tile: 0, row: 0, column, rows: 1, columns: 1, gradient: false },
+                    )
+                  }
+                  onSelect={props.onSelect}
+                />
+              )}
+            </Tipped>
           )}
         </div>
       </div>
-      <footer class="nnw-foot">
-        {filters.kind === "rgb" ? (
-          <span>
-            each colour from {number(layer.lo)} (dark) to {number(layer.hi)} (bright)
+      {kind !== "none" && !empty && (
+        <footer class="nnw-foot nnw-foot-lines">
+          <div class="nnw-foot-bars">
+            {kind === "rgb" && (
+              <span>
+                each colour from {number(bar.lo)} (dark) to {number(bar.hi)} (bright)
+              </span>
+            )}
+            {weight && kind !== "rgb" && <ColourBar map={look.look.map} range={look.bar} />}
+            {gradient && kind !== "rgb" && (
+              <>
+                <span>gradient</span>
+                <ColourBar map={second.look.map} range={second.bar} />
+              </>
+            )}
+            {gradient && kind === "rgb" && (
+              <span>
+                gradient from {number(second.look.layer.lo)} to {number(second.look.layer.hi)}
+              </span>
+            )}
+          </div>
+          <span class="nnw-foot-text">
+            {words || (weight ? filtersFoot(filters, weight) : "each strip has its own scale")}
           </span>
-        ) : (
-          <ColourBar map={map} range={range} />
-        )}
-        <span class="nnw-space" />
-        <span class="nnw-foot-text">
-          {spread} · {pooled ? `pooled ${filters.pool[0]}×${filters.pool[1]}` : "unpooled"} ·{" "}
-          {filters.nan > 0 ? `${number(filters.nan)} NaN hatched` : "no NaN"}
-        </span>
-      </footer>
+        </footer>
+      )}
     </>
   );
 }

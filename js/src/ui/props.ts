@@ -4,13 +4,15 @@
  * `src/draw/colormap_tables.ts`; the entries import the styles, `ui/pictures.css`.
  */
 
+import type { FilterChoice, WeightPoint } from "../state/weights";
 import type {
   ChannelResult,
   Durable,
+  FilterSort,
+  FiltersParams,
   FiltersResult,
   InputItem,
   MapsResult,
-  Methods,
   PageEdit,
   PredictionResult,
   WireError,
@@ -28,7 +30,7 @@ export type Scaling = Durable["scaling"];
 export type Order = "activity" | "number";
 /** "auto" chooses a diverging map for signed data and a sequential one otherwise. */
 export type ColormapName = string;
-export type FilterMode = Methods["filters"]["params"]["mode"];
+export type FilterMode = FiltersParams["mode"];
 
 /**
  * A place in an activation, in its own coordinates (pooling undone). Row and column are those of the picture; where
@@ -85,16 +87,35 @@ export interface FeatureMapsProps {
   onCancel(): void;
 }
 
+/** "own": each tile its own range, or that of what is in sight of a matrix. */
+export type FilterRange = "all" | "own";
+
 export interface FiltersProps {
   filters: FiltersResult | null;
   stale: boolean;
   error: WireError | null;
+  /** The chosen filter, row or channel; -1 for none. */
   selected: number;
   dark: boolean;
+  sort: FilterSort;
+  /** Show the gradient beside the weight. */
+  gradient: boolean;
+  /** null: what suits the kind of picture. */
+  range: FilterRange | null;
+  /** The block of weights under the pointer. */
+  point: WeightPoint | null;
+  /** Where the pointer is and what lies there, in words. */
+  words?: string;
   colormap?: ColormapName;
   busySince?: number | null;
-  onMode(mode: FilterMode): void;
+  onChoose(change: Partial<FilterChoice>): void;
+  /** A window of a matrix is in sight, null for all of it, and there is room for so many rows and columns. */
+  onSight(window: [number, number, number, number] | null, room: [number, number]): void;
   onSelect(channel: number): void;
+  onGradient(shown: boolean): void;
+  onRange(range: FilterRange): void;
+  onColormap(name: ColormapName): void;
+  onHover(point: WeightPoint | null): void;
   onCancel?(): void;
 }
 

@@ -23,15 +23,24 @@ export interface TileGridProps {
   cross: Place | null;
   /** The least width of a tile in a place that is wide enough. */
   least?: number;
+  /** A second picture in each cell, right of the first: tiles of the same shape and number. */
+  beside?: { source: TileSource; look: Look } | null;
+  /** What a tile is called, and what else is said of it; "channel" without. */
+  noun?: string;
+  extra?: ((channel: number) => string) | null;
   onSelect(channel: number): void;
-  onHover?(channel: number, place: Place | null): void;
+  /** `second`: the pointer is over the picture on the right. */
+  onHover?(channel: number, place: Place | null, second?: boolean): void;
 }
 
 /** Room around the tiles for the marks of selected and edited ones, as in the style sheet. */
 const MARGIN = 3;
+/** Between the two pictures of one cell. */
+const BETWEEN = 3;
 
 export function TileGrid(props: TileGridProps) {
-  const { source, index, places, look, selected, marks, cross } = props;
+  const { source, index, places, look, selected, marks, cross, beside = null, noun = "channel", extra = null } = props;
+  const across = beside ? 2 : 1;
   const [scroller, size] = useSize<HTMLDivElement>({ width: 560, height: 400 });
   const canvas = useRef<HTMLCanvasElement>(null);
   const [top, setTop] = useState(0);
@@ -42,11 +51,12 @@ export function TileGrid(props: TileGridProps) {
   const layout = useMemo(() => {
     const zoom = size.font / FONT;
     const caption = CAPTION * zoom;
-    const ratio = tileRatio(source.rows, source.columns);
+    const ratio = tileRatio(source.rows, source.columns * across);
     const room = { width, height: size.height - 2 * MARGIN };
-    const edge = tileEdge(places.length, room, ratio, (props.least ?? 80) * zoom, caption);
-    return gridLayout(places.length, width, source.rows, source.columns, edge, caption);
-  }, [places.length, width, size.height, size.font, source.rows, source.columns, props.least]);
+    const edge = tileEdge(places.length, room, ratio, (props.least ?? 80) * zoom * across, caption);
+    return gridLayout(places.length, width, source.rows, source.columns * across, edge, caption);
+  }, [places.length, width, size.height, size.font, source.rows, source.columns, across, props.least]);
+  const half = across === 1 ? layout.width : Math.floor((layout.width - BETWEEN) / 2);
   const lines = visibleLines(layout, top, size.height);
   const chosen = places.findIndex((place) => index[place] === selected);
   const current = Math.min(active, Math.max(0, places.length - 1));
@@ -63,13 +73,15 @@ export function TileGrid(props: TileGridProps) {
     const ratio = context.canvas.width / width;
     const first = lines.from * layout.across;
     const which = places.slice(first, lines.to * layout.across);
-    const boxes = which.map((_, at): Box => {
-      const x = Math.round((at % layout.across) * (layout.width + layout.gap) * ratio);
-      const y = Math.round(Math.floor(at / layout.across) * layout.pitch * ratio);
-      return { x, y, width: Math.round(layout.width * ratio), height: Math.round(layout.height * ratio) };
-    });
-    paintTiles(context, source, which, boxes, look);
-  }, [source, places, look, layout, lines.from, lines.to, width]);
+    const boxes = (shift: number) =>
+      which.map((_, at): Box => {
+        const x = Math.round(((at % layout.across) * (layout.width + layout.gap) + shift) * ratio);
+        const y = Math.round(Math.floor(at / layout.across) * layout.pitch * ratio);
+        return { x, y, width: Math.round(half * ratio), height: Math.round(layout.height * ratio) };
+      });
+    paintTiles(context, source, which, boxes(0), look);
+    if (beside) paintTiles(context, beside.source, which, boxes(half + BETWEEN), beside.look);
+  }, [source, beside, places, look, layout, half, lines.from, lines.to, width]);
 
   useLayoutEffect(() => {
     if (!focusNext.current) return;
@@ -104,15 +116,17 @@ export function TileGrid(props: TileGridProps) {
     if (!cell || place === undefined) return;
     const box = cell.getBoundingClientRect();
     const zoom = layout.width > 0 ? box.width / layout.width : 1;
+    const x = event.clientX - box.left;
+    const second = beside !== null && x >= (half + BETWEEN) * zoom;
     const at = pixelAt(
-      event.clientX - box.left,
+      second ? x - (half + BETWEEN) * zoom : x,
       event.clientY - box.top,
-      box.width,
+      half * zoom,
       layout.height * zoom,
       source.rows,
       source.columns,
     );
-    props.onHover?.(index[place] as number, at);
+    props.onHover?.(index[place] as number, at, second);
   };
 
   const latest = useRef(props);
@@ -136,7 +150,7 @@ export function TileGrid(props: TileGridProps) {
           tabIndex={at === current ? 0 : -1}
           aria-colindex={(at % layout.across) + 1}
           aria-selected={channel === selected}
-          aria-label={`channel ${channel}${word ? `, edited: ${word}` : ""}`}
+          aria-label={`${noun} ${channel}${word ? `, edited: ${word}` : ""}${extra ? `, ${extra(channel)}` : ""}`}
           style={{ width: `${layout.width}px`, height: `${layout.pitch - 2}px` }}
           onClick={() => {
             setActive(at);
@@ -144,9 +158,18 @@ export function TileGrid(props: TileGridProps) {
           }}
         >
           <div class="nnw-tile-picture" style={{ height: `${layout.height}px` }}>
-            <i class="nnw-cross" />
+            <span class="nnw-tile-half" style={{ width: `${half}px` }}>
+              <i class="nnw-cross" />
+            </span>
+            {across === 2 && (
+              <span class="nnw-tile-half" style={{ left: `${half + BETWEEN}px`, width: `${half}px` }}>
+                <i class="nnw-cross" />
+              </span>
+            )}
           </div>
-          <span class="nnw-tile-caption">{word ? `${channel} · ${word}` : channel}</span>
+          <span class="nnw-tile-caption" title={extra ? extra(channel) : undefined}>
+            {word ? `${channel} · ${word}` : channel}
+          </span>
         </div>
       );
     };
@@ -163,7 +186,7 @@ export function TileGrid(props: TileGridProps) {
           .map((place, column) => cell(place, line * layout.across + column))}
       </div>
     ));
-  }, [lines.from, lines.to, layout, places, index, marks, selected, current]);
+  }, [lines.from, lines.to, layout, half, across, noun, extra, places, index, marks, selected, current]);
   const crossed = cross && {
     "--row": cross.row,
     "--column": cross.column,

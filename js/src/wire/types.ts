@@ -195,21 +195,80 @@ export interface LookResult {
   error: WireError | null; // the forward failed part-way; what was captured is shown
 }
 
+/** What to show of a layer's weights; see `WeightView` in `nnwidget/types.py`. */
+export interface FiltersParams {
+  layer: string;
+  /** Name of a tensor; null: the first. */
+  part: string | null;
+  /** One of its equal parts; null: the first, -1: all of it. */
+  section: number | null;
+  mode: "auto" | "norm" | number;
+  slice: number | null;
+  /** Of a matrix: first row, row after the last, first column, column after the last. */
+  window: [number, number, number, number] | null;
+  /** Rows and columns that the screen has room for. */
+  room: [number, number];
+  /** Largest edge of a tile. */
+  edge: number;
+  sort: FilterSort;
+  reference: number | null;
+  gradient: boolean;
+  /** What the activity is taken from, where weights are sorted by it. */
+  look: LookParams | null;
+}
+
+export type FilterSort = "number" | "norm" | "activity" | "similarity";
+
+/** The weight or its gradient as a picture. */
+export interface WeightPicture extends TensorStatistics {
+  codes: ArrayView<Uint8Array>; // (n, rows, columns), (n, rows, columns, 3) for rgb
+  lo: ArrayView<Float32Array>; // (n,)
+  hi: ArrayView<Float32Array>; // (n,)
+  pool: [number, number];
+  norms: ArrayView<Float32Array> | null; // (n,) L2 norm of whole filters
+  /** L2 norms of whole rows and columns of a matrix, averaged like the picture. */
+  row_norms: ArrayView<Float32Array> | null;
+  column_norms: ArrayView<Float32Array> | null;
+}
+
+/** A vector of a layer: a scale, a shift, a bias. */
+export interface WeightStrip extends TensorStatistics {
+  name: string;
+  values: ArrayView<Float32Array>;
+  gradient: ArrayView<Float32Array> | null;
+  /** One value averages so many neighbours. */
+  pool: number;
+}
+
 export interface FiltersResult {
   layer: string;
   type: string;
-  kind: "rgb" | "channel" | "norm" | "matrix" | "none";
+  step: number | null;
+  kind: "rgb" | "channel" | "norm" | "plane" | "matrix" | "strips" | "none";
+  /** Of the tensor; of a matrix, of the section that is shown. */
   shape: number[];
-  inputs: number; // input channels
+  inputs: number; // input channels that a filter sees
   channel: number | null;
-  index: ArrayView<Int32Array> | null;
-  codes: ArrayView<Uint8Array> | null; // (n, rows, columns) or (n, rows, columns, 3) for rgb
-  lo: ArrayView<Float32Array> | null;
-  hi: ArrayView<Float32Array> | null;
-  minimum: number | null;
-  maximum: number | null;
-  nan: number;
-  pool: [number, number];
+  axes: [string, string];
+  part: string;
+  parts: { name: string; label: string }[];
+  section: number | null;
+  sections: string[];
+  slice: number | null;
+  slices: number;
+  window: [number, number, number, number] | null;
+  /** The rows in sight, where they are sorted. */
+  order: ArrayView<Int32Array> | null;
+  sort: FilterSort;
+  /** What filters are sorted by, where that is not their norm; (n,). */
+  scores: ArrayView<Float32Array> | null;
+  weight: WeightPicture | null;
+  gradient: WeightPicture | null;
+  /** Why there is no gradient; "" where there is one. */
+  gradient_note: string;
+  strips: WeightStrip[];
+  /** Other parameters that are the same tensor. */
+  tied: string[];
   reason: string; // kind "none": why
   note: string;
 }
@@ -382,7 +441,19 @@ export interface Methods {
   layers: { params: Record<string, never>; result: LayersResult };
   inputs: { params: { edge: number }; result: InputsResult };
   look: { params: LookParams; result: LookResult };
-  filters: { params: { layer: string; mode: "auto" | "norm" | number; edge: number }; result: FiltersResult };
+  filters: { params: FiltersParams; result: FiltersResult };
+  /** The exact weight under the pointer, or the mean over the block that a pixel averages. */
+  weight: {
+    params: FiltersParams & {
+      tile: number;
+      row: number;
+      column: number;
+      rows: number;
+      columns: number;
+      of_gradient: boolean;
+    };
+    result: { values: (number | null)[]; text: string };
+  };
   distribution: {
     params: Omit<LookParams, "edge" | "channel" | "want"> & {
       others: string[];
