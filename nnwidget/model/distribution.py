@@ -126,7 +126,7 @@ def counted(item: Spread, edges: Array) -> Array:
     """
     ends = (float(edges[0]), float(edges[-1]))
     found: Array = np.zeros(len(edges) - 1, np.int64)
-    for part in item.values.split(_CHUNK):
+    for part in torch.split(item.values, _CHUNK):
         found += histogram(part, bins=len(edges) - 1, range=ends).counts
     return found
 
@@ -166,7 +166,7 @@ def channel_shares(tensor: Tensor, kind: LayoutKind, edges: Array) -> Array | No
     bins = len(edges) - 1
     bounds = torch.from_numpy(edges)
     parts = []
-    for part in rows.split(max(1, _CHUNK // rows.shape[1])):
+    for part in torch.split(rows, max(1, _CHUNK // rows.shape[1])):
         values = real(part, exact=True)
         values = (values.cpu() if values.device.type == "mps" else values).to(torch.float64).contiguous()
         # NaN and infinities lie in no bin: they go to one of their own, which is cut off.
@@ -183,7 +183,7 @@ def _of_all(flat: Tensor) -> Statistics:
     """Statistics of every value, a part at a time, so that a large tensor is never copied whole."""
     if flat.numel() <= _CHUNK:
         return statistics(flat)
-    return _merged([statistics(part) for part in flat.split(_CHUNK)])
+    return _merged([statistics(part) for part in torch.split(flat, _CHUNK)])
 
 
 def _merged(parts: Sequence[Statistics]) -> Statistics:

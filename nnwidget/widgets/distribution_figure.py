@@ -77,6 +77,8 @@ class DistributionFigure:
             padding_x=0.0,
             padding_y=0.0,
             display_toolbar=False,
+            # The ground is the page's own, light or dark.
+            background_style={"fill-opacity": "0"},
             layout=ipywidgets.Layout(width="100%", height="100%", min_width="0", min_height="0"),
         )
         # After an update from a running cell, other messages to these widgets would wait for its end.
@@ -151,14 +153,17 @@ class DistributionFigure:
                     line.x, line.y = _steps(edges, np.maximum(heights[at], floor), floor)
                     line.labels = [series[at]["layer"]]
         what = {"activations": "activation", "weights": "value", "gradients": "gradient"}[result["quantity"]]
-        up = self._up[self._log]
-        self._across.tick_values = _round_numbers(result["lo"], result["hi"], 6)
-        up.tick_values = _decades(floor, top) if self._log else _round_numbers(0.0, top, 5)
+        what = {"activations": "activation", "weights": "value", "gradients": "gradient"}[result["quantity"]]
         self._across.label = f"{what} of {result['parameter']}" if result["parameter"] else what
+        self._across.tick_values = _round_numbers(result["lo"], result["hi"], 6)
         sampled = any(item.get("stride", 1) > 1 for item in series)
-        up.label = "% of values in a bin" if shared else f"{'sampled ' if sampled else ''}values in a bin"
-        # Counts as 20k, per cent as 0.02.
+        up = self._up[self._log]
+        # The format first: numbers that are written already are not written again.
         up.tick_format = ".3~g" if shared else ".3~s"
+        numbers = _decades(floor, top) if self._log else _round_numbers(0.0, top, 5)
+        # A fraction of a count is none.
+        up.tick_values = numbers if shared else numbers[numbers == np.round(numbers)]
+        up.label = "% of values in a bin" if shared else f"{'sampled ' if sampled else ''}values in a bin"
 
 
 def _heights(counts: Array, shared: bool) -> Array:

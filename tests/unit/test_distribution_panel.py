@@ -242,3 +242,16 @@ def test_nothing_is_drawn_or_left_behind_without_a_look(model, images):
         parts = [figure, *figure.marks, *figure.axes, *figure.marks[0].scales.values(), figure.layout, figure.scale_x]
         assert all(part.comm is not None for part in parts)
     assert all(part.comm is None for part in parts)
+
+
+@pytest.mark.parametrize("count", [1, 3, 70, 20_000])
+@pytest.mark.parametrize("log", [True, False])
+def test_counts_have_whole_numbers_on_their_axis(count, log):
+    from nnwidget.widgets.distribution_figure import DistributionFigure
+
+    drawing = DistributionFigure(log=log)
+    result = {"lo": 0.0, "hi": 1.0, "bins": 2, "quantity": "activations", "parameter": ""}
+    drawing.show(result | {"series": [{"layer": "0", "counts": np.array([count, 0])}]})
+    numbers = drawing.figure.axes[1].tick_values
+    drawing.close()
+    assert len(numbers) and (numbers == np.round(numbers)).all() and numbers.max() <= count * 1.2

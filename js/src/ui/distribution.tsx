@@ -140,11 +140,13 @@ function Shown(props: DistributionProps & { result: DistributionResult; layer: s
           </div>
           <footer class="nnw-foot">
             <span class="nnw-foot-text" role="status">
-              {under
-                ? brushWords(result, under, channelsIn(result.shares, under), total)
-                : brush
-                  ? brushWords(result, brush, channels, total)
-                  : "Drag over the chart, or move its ends with the arrow keys, to choose a range."}
+              {brush
+                ? brushWords(result, brush, channels, total)
+                : under
+                  ? brushWords(result, under, channelsIn(result.shares, under), total)
+                  : table
+                    ? "Each line is one bin of the chart."
+                    : "Drag over the chart, or move its ends with the arrow keys, to choose a range."}
             </span>
             <span class="nnw-space" />
             {brush && (

@@ -4,7 +4,7 @@ import { useEffect, useRef, useState } from "preact/hooks";
 
 const KEYS: readonly [string, string][] = [
   ["Tab", "to the next region"],
-  ["Arrows", "within a region: layers, tiles, inputs, slider"],
+  ["Arrows", "within a region: layers, tiles, inputs, slider, the ends of a range"],
   ["Enter", "open or close, choose"],
   ["Esc", "close, clear the search, cancel what is under way"],
   ["/", "find a layer"],
