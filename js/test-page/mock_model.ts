@@ -1,7 +1,17 @@
 /** A model as anywidget hands it out, with a made-up Python behind it: it answers, writes traits and pushes. */
 import { type Buffer, encode } from "../src/wire/codec";
 import type { AnyModel, Listener } from "../src/wire/model";
-import type { Durable, LayerRow, LookParams, Play, Status, ToPage, ToPython, WireError } from "../src/wire/types";
+import type {
+  Durable,
+  FiltersParams,
+  LayerRow,
+  LookParams,
+  Play,
+  Status,
+  ToPage,
+  ToPython,
+  WireError,
+} from "../src/wire/types";
 import * as data from "./mock_data";
 import { distribution } from "./mock_distribution";
 
@@ -28,6 +38,8 @@ export class MockModel implements AnyModel {
   #client = "";
   #seq = 0;
   watching: LookParams | null = null;
+  /** The weights that are on the screen. */
+  following: FiltersParams | null = null;
   /** When set, looks fail with it. */
   failing: WireError | null = null;
 
@@ -105,6 +117,13 @@ export class MockModel implements AnyModel {
     this.push({ k: "look", client: this.#client, seq: this.#seq, result });
   }
 
+  pushFilters(step: number): void {
+    if (this.following === null) return;
+    const result = { ...data.filters(this.#options.rows, this.following), step };
+    this.#seq += 1;
+    this.push({ k: "filters", client: this.#client, seq: this.#seq, result });
+  }
+
   #emit(json: unknown, buffers: Buffer[]): void {
     for (const listener of [...(this.#listeners.get("msg:custom") ?? [])]) listener(json, buffers);
   }
@@ -127,6 +146,7 @@ export class MockModel implements AnyModel {
       this.#cancelled.add(message.id);
     } else if (message.k === "watch") {
       this.watching = message.params;
+      this.following = message.filters ?? null;
     } else if (message.k === "request") {
       const { client, id } = message;
       if (this.#cancelled.has(id)) return;

@@ -159,6 +159,10 @@ describe("the explorer", () => {
     const own = $(root, ".nnw");
     expect(own.dataset["lmSuppressShortcuts"]).toBe("true");
     expect(own.tabIndex).toBe(0);
+    await until(() => expect(root.querySelector("[role=treeitem]")).not.toBeNull());
+    const row = $(root, "[role=treeitem]");
+    row.dispatchEvent(new FocusEvent("focusin", { bubbles: true }));
+    expect(row.dataset["lmSuppressShortcuts"]).toBe("true");
     const event = new KeyboardEvent("keydown", { key: "q", bubbles: true, cancelable: true });
     $(root, ".nnw-frame").dispatchEvent(event);
     expect(event.defaultPrevented).toBe(false);

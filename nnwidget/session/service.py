@@ -53,6 +53,7 @@ class _Page:
 
     send: Send
     look: Look | None = None
+    filters: FiltersOf | None = None
     sent: int = 0
     acknowledged: int = 0
     last: float = 0.0
@@ -120,11 +121,11 @@ class ExplorerService:
         """Forget a page."""
         self._pages.pop(client, None)
 
-    def watch(self, client: str, look: Look | None) -> None:
+    def watch(self, client: str, look: Look | None, filters: FiltersOf | None) -> None:
         """Follow what a page shows."""
         page = self._pages.get(client)
         if page is not None:
-            page.look = look
+            page.look, page.filters = look, filters
 
     def acknowledge(self, client: str, seq: int) -> None:
         """Give a page its credit back."""
@@ -332,23 +333,29 @@ class ExplorerService:
         }
 
     def _due(self, page: _Page, now: float) -> bool:
-        if page.look is None or now < page.next:
+        if (page.look is None and page.filters is None) or now < page.next:
             return False
         return page.acknowledged == page.sent or now - page.last > _PATIENCE
 
     def _push(self, client: str, page: _Page) -> None:
-        want = page.look
-        if want is None:
-            return
+        look, wanted = page.look, page.filters
         started = time.monotonic()
         self._freshen()
+        if look is not None and not self._send(client, page, "look", lambda: self._look(look, None)):
+            page.look = None
+        if wanted is not None and not self._send(client, page, "filters", lambda: self._filters(wanted)):
+            page.filters = None
+        page.last = time.monotonic()
+        page.next = page.last + max(_LIVE_GAP, (page.last - started) / _LIVE_SHARE)
+
+    def _send(self, client: str, page: _Page, kind: str, make: Callable[[], dict[str, Any]]) -> bool:
+        """Push one answer; says whether there was one."""
         try:
-            tree, buffers = encode(self._look(want, None))
+            tree, buffers = encode(make())
         except NNWidgetError as error:
             self.error = str(error)
-            page.look = None
-            return
+            return False
         self._seq += 1
-        page.sent, page.last = self._seq, time.monotonic()
-        page.next = page.last + max(_LIVE_GAP, (page.last - started) / _LIVE_SHARE)
-        page.send({"k": "look", "client": client, "seq": self._seq, "result": tree}, buffers)
+        page.sent = self._seq
+        page.send({"k": kind, "client": client, "seq": self._seq, "result": tree}, buffers)
+        return True

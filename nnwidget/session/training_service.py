@@ -14,7 +14,7 @@ from nnwidget.session.shown import Shown
 from nnwidget.types import Status
 from nnwidget.wire.codec import encode
 from nnwidget.wire.dispatch import Send, Ticket
-from nnwidget.wire.messages import Charts, Control, Look, Nothing, Rate
+from nnwidget.wire.messages import Charts, Control, FiltersOf, Look, Nothing, Rate
 
 _GAP = 0.2  # seconds between two pushes at least
 _SHARE = 0.01  # of the loop's time, for pushes
@@ -68,7 +68,7 @@ class TrainingService:
         """Forget a page."""
         self._pages.pop(client, None)
 
-    def watch(self, client: str, look: Look | None) -> None:
+    def watch(self, client: str, look: Look | None, filters: FiltersOf | None) -> None:
         """Follow nothing any more: the page has no display."""
         page = self._pages.get(client)
         if page is not None:

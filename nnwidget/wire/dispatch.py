@@ -9,7 +9,7 @@ from typing import Any, Protocol
 
 from nnwidget.errors import CancelledError, MessageError
 from nnwidget.wire.codec import encode
-from nnwidget.wire.messages import PROTOCOL, Ack, Bye, Cancel, Hello, Look, Request, Watch, error_json, parse
+from nnwidget.wire.messages import PROTOCOL, Ack, Bye, Cancel, FiltersOf, Hello, Look, Request, Watch, error_json, parse
 
 log = logging.getLogger("nnwidget")
 Send = Callable[[dict[str, Any], Sequence[Any]], None]
@@ -59,7 +59,7 @@ class Service(Protocol):
     def request(self, ticket: Ticket) -> None:
         """Answer now, or hand the work to the owner of the model."""
 
-    def watch(self, client: str, look: Look | None) -> None:
+    def watch(self, client: str, look: Look | None, filters: FiltersOf | None) -> None:
         """Follow (or stop following) what this page shows."""
 
     def acknowledge(self, client: str, seq: int) -> None:
@@ -113,8 +113,8 @@ class Dispatcher:
                     found.cancel()
             case Ack(client, seq):
                 self._service.acknowledge(client, seq)
-            case Watch(client, look):
-                self._service.watch(client, look)
+            case Watch(client, look, filters):
+                self._service.watch(client, look, filters)
             case Bye(client):
                 self.drop(client)
                 self._service.goodbye(client)

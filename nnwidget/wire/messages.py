@@ -193,6 +193,8 @@ class Watch:
 
     client: str
     look: Look | None
+    # The weights that are on the screen.
+    filters: FiltersOf | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -470,7 +472,11 @@ def parse(content: object) -> Message:
     if kind == "ack":
         return Ack(client, _integer(source, "seq"))
     if kind == "watch":
-        return Watch(client, _optional(lambda s, key: _look(s[key]), source, "params"))
+        return Watch(
+            client,
+            _optional(lambda s, key: _look(s[key]), source, "params"),
+            _optional(lambda s, key: _filters(s[key]), source, "filters"),
+        )
     if kind == "bye":
         return Bye(client)
     raise MessageError(f"There is no message of kind {kind!r:.40}.", argument="k")

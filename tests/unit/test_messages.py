@@ -38,7 +38,7 @@ class Echo:
     def request(self, ticket: Ticket):
         ticket.reply({"method": ticket.request.method})
 
-    def watch(self, client, look):
+    def watch(self, client, look, filters):
         self.said.append(("watch", client, look))
 
     def acknowledge(self, client, seq):

@@ -13,7 +13,7 @@ type Welcome = Extract<ToPage, { k: "welcome" }>;
 export interface LinkHooks {
   onWelcome(message: Welcome): void;
   /** Pictures and curves that Python sends by itself. */
-  onPush(message: Extract<ToPage, { k: "look" | "charts" }>): void;
+  onPush(message: Extract<ToPage, { k: "look" | "charts" | "filters" }>): void;
   onStatus?(before: Status, after: Status): void;
 }
 

@@ -3,7 +3,7 @@ import { batch, computed, effect, signal, untracked } from "@preact/signals";
 import type { AnyModel } from "../wire/model";
 import type { Rpc } from "../wire/rpc";
 import { nextFrame } from "../wire/transport";
-import type { Durable, LookParams, PageEdit, Status } from "../wire/types";
+import type { Durable, FiltersParams, LookParams, PageEdit, Status } from "../wire/types";
 import { Distribution } from "./distribution";
 import { DurableState } from "./durable";
 import { Hover } from "./hover";
@@ -194,6 +194,12 @@ export class Store {
     return distribution === true || (distribution === "view" && this.durable.signals.view.value === "distribution");
   }
 
+  /** The filters are on the screen. */
+  #filtersSeen(): boolean {
+    const { filters } = this.needs;
+    return filters === true || (filters === "view" && this.durable.signals.view.value === "filters");
+  }
+
   #asking(): (() => void)[] {
     const asked = () => this.#views.value > 0 && this.connection.value === "ready";
     const ask = (work: () => void) =>
@@ -208,11 +214,14 @@ export class Store {
       effect(() => {
         const params = asked() ? this.lookParams.value : null;
         untracked(() => this.look.ask(params));
-        if (this.connection.value === "ready") this.#follow(params);
+      }),
+      effect(() => {
+        const params = asked() ? this.lookParams.value : null;
+        const filters = asked() && this.#filtersSeen() ? this.weights.params.value : null;
+        if (this.connection.value === "ready") this.#follow(params, filters);
       }),
       ask(() => {
-        const seen = this.needs.filters === true || this.durable.signals.view.value === "filters";
-        if (seen && this.weights.params.value !== null) untracked(() => this.#loadFilters(false));
+        if (this.#filtersSeen() && this.weights.params.value !== null) untracked(() => this.#loadFilters(false));
       }),
       ask(() => {
         // Asked again each time the tab is opened: the weights may have moved meanwhile.
@@ -238,17 +247,15 @@ export class Store {
   }
 
   /** Tells Python what to push while a loop runs. */
-  #follow(params: LookParams | null): void {
+  #follow(params: LookParams | null, filters: FiltersParams | null): void {
     clearTimeout(this.#followTimer);
     this.#followTimer = setTimeout(() => {
-      this.link.post({ k: "watch", client: this.link.client, params }, "watch");
+      this.link.post({ k: "watch", client: this.link.client, params, filters }, "watch");
     }, FOLLOW_MS);
   }
 
   #loadFilters(again: boolean): void {
-    if (!this.needs.filters) return;
-    if (this.needs.filters === "view" && this.durable.signals.view.value !== "filters") return;
-    void this.weights.load(again);
+    if (this.#filtersSeen()) void this.weights.load(again);
   }
 
   async #keep(patch: Partial<Durable>): Promise<void> {
@@ -269,12 +276,13 @@ export class Store {
   }
 
   #onPush(message: Parameters<LinkHooks["onPush"]>[0]): void {
-    if (message.k !== "look") return;
-    const { seq, result } = message;
+    if (message.k === "charts") return;
+    const { seq } = message;
     const ack = () => this.link.post({ k: "ack", client: this.link.client, seq });
     // Acknowledged when the frame after the drawing one begins: the picture is on the screen by then.
     if (this.#countsSeen()) this.distribution.follow();
-    if (this.look.push(result)) nextFrame(() => nextFrame(ack));
+    const shown = message.k === "look" ? this.look.push(message.result) : this.weights.push(message.result);
+    if (shown) nextFrame(() => nextFrame(ack));
     else ack();
   }
 }

@@ -136,13 +136,24 @@ export class Weights {
     if (this.region.value.value !== before && this.#asked === key) this.#answered.value = key;
   }
 
+  /** Takes what a loop pushed; says whether it is still what is on the screen. */
+  push(result: FiltersResult): boolean {
+    // An answer is on its way that is newer than what the loop pushed.
+    if (this.region.busySince.value !== null || this.stale.value || result.layer !== this.#around.layer()) return false;
+    batch(() => {
+      this.region.value.value = result;
+      this.region.error.value = null;
+      // The number under the pointer was that of the weights before.
+      this.hover(this.point.value);
+    });
+    return true;
+  }
+
   hover(point: WeightPoint | null): void {
     clearTimeout(this.#timer);
     this.point.value = point;
-    if (point === null || !same(this.value.value?.point ?? null, point)) this.value.value = null;
-    if (point !== null && this.value.value === null) {
-      this.#timer = setTimeout(() => void this.#ask(point), DWELL_MS);
-    }
+    this.value.value = null;
+    if (point !== null) this.#timer = setTimeout(() => void this.#ask(point), DWELL_MS);
   }
 
   async #ask(point: WeightPoint): Promise<void> {

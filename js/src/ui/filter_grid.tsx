@@ -1,10 +1,10 @@
 /** Filters as tiles, in their order, each with its gradient beside it where there is one. */
 
-import { useMemo } from "preact/hooks";
+import { useMemo, useRef } from "preact/hooks";
 import type { Place } from "../draw/axes";
 import { filterOrder } from "../draw/filter_order";
 import { number } from "../format";
-import type { FiltersResult, WeightPicture } from "../wire/types";
+import type { FilterSort, FiltersResult, WeightPicture } from "../wire/types";
 import { filterSource, type WeightLook } from "./filter_look";
 import { noun } from "./filters_words";
 import type { FilterRange, FiltersProps } from "./props";
@@ -35,7 +35,7 @@ export function FilterGrid(props: FilterViewProps) {
   const index = useMemo(() => Array.from({ length: count }, (_, at) => at), [count]);
   const norms = weight.norms?.data ?? null;
   const given = filters.sort === sort ? (scores?.data ?? null) : null;
-  const places = useMemo(() => filterOrder(count, sort, norms, given), [count, sort, norms, given]);
+  const places = useStableOrder(filters, props.selected, count, sort, norms, given);
   const extra = useMemo(() => {
     const word = { number: "norm", norm: "norm", activity: "activity", similarity: "cosine" }[sort];
     const values = sort === "number" || sort === "norm" ? norms : given;
@@ -71,4 +71,25 @@ export function FilterGrid(props: FilterViewProps) {
       onHover={report}
     />
   );
+}
+
+/**
+ * The order of the tiles. It is kept while the same question is answered anew, because a training step that re-sorted
+ * the tiles would move them away from under the pointer.
+ */
+function useStableOrder(
+  filters: FiltersResult,
+  selected: number,
+  count: number,
+  sort: FilterSort,
+  norms: Float32Array | null,
+  scores: Float32Array | null,
+): readonly number[] {
+  const reference = sort === "similarity" ? selected : -1;
+  const question = [filters.layer, filters.part, count, sort, reference, scores !== null].join("|");
+  const kept = useRef({ question: "", order: [] as number[] });
+  if (kept.current.question !== question) {
+    kept.current = { question, order: filterOrder(count, sort, norms, scores) };
+  }
+  return kept.current.order;
 }

@@ -93,6 +93,15 @@ export function HeatMap(props: HeatMapProps) {
       column: sight.left + Math.floor(part((event.clientX - box.left) / box.width) * (sight.right - sight.left)),
     };
   };
+  const under = useRef<Place | null>(null);
+  const hover = (place: Place | null) => {
+    under.current = place;
+    props.onHover(place && snapped(patch, place));
+  };
+  // A finer picture has arrived: the pointer may lie over a smaller block now.
+  useLayoutEffect(() => {
+    if (under.current) hover(under.current);
+  }, [patch]);
   const middle = (): Place =>
     cross ?? { row: Math.floor((sight.top + sight.bottom) / 2), column: Math.floor((sight.left + sight.right) / 2) };
   const zoom = (factor: number, place: Place) => props.onSight(zoomed(sight, factor, place, rows, columns));
@@ -125,8 +134,8 @@ export function HeatMap(props: HeatMapProps) {
               row: Math.min(rows - 1, Math.max(0, here.row + down * high)),
               column: Math.min(columns - 1, Math.max(0, here.column + across * wide)),
             }
-          : snapped(patch, here);
-        props.onHover(to);
+          : here;
+        hover(to);
         const next = including(sight, to, rows, columns);
         if (next.top !== sight.top || next.left !== sight.left) props.onSight(next);
       }
@@ -134,7 +143,7 @@ export function HeatMap(props: HeatMapProps) {
     else if (event.key === "-") zoom(1 / STEP, middle());
     else if (event.key === "0") props.onSight({ top: 0, bottom: rows, left: 0, right: columns });
     else if (event.key === "Enter" || event.key === " ") select(middle());
-    else if (event.key === "Escape" && cross) props.onHover(null);
+    else if (event.key === "Escape" && cross) hover(null);
     else return;
     event.preventDefault();
     event.stopPropagation();
@@ -208,21 +217,24 @@ export function HeatMap(props: HeatMapProps) {
               const far = Math.abs(event.clientX - drag.x) > DRAG || Math.abs(event.clientY - drag.y) > DRAG;
               setDrag({ ...drag, to: place, moved: drag.moved || far });
             }
-            props.onHover(place && snapped(patch, place));
+            hover(place);
           }}
           onPointerUp={() => {
-            if (drag?.moved) props.onSight(between(drag.from, drag.to, rows, columns));
-            else if (drag) select(drag.to);
+            if (drag?.moved) {
+              hover(null);
+              props.onSight(between(drag.from, drag.to, rows, columns));
+            } else if (drag) select(drag.to);
             setDrag(null);
           }}
           onPointerCancel={() => setDrag(null)}
-          onPointerLeave={() => !drag && props.onHover(null)}
+          onPointerLeave={() => !drag && hover(null)}
           onDblClick={() => props.onSight({ top: 0, bottom: rows, left: 0, right: columns })}
           onWheel={(event) => {
             // Without a key the wheel scrolls the notebook.
             if (!event.ctrlKey && !event.metaKey) return;
             event.preventDefault();
             const place = at(event);
+            hover(null);
             if (place) zoom(event.deltaY < 0 ? 0.8 : 1.25, place);
           }}
         >

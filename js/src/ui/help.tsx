@@ -9,6 +9,7 @@ const KEYS: readonly [string, string][] = [
   ["Esc", "close, clear the search, cancel what is under way"],
   ["/", "find a layer"],
   ["[  ]", "previous and next channel"],
+  ["+  −  0", "enlarge a matrix of weights, make it smaller, show all of it; Shift and arrows move it"],
   ["a", "replace the selected channel by its mean"],
   ["r", "reset the selected channel"],
   ["?", "this list"],

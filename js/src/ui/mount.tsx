@@ -70,7 +70,16 @@ export function mount<S extends Shown>(
           const theme = dark.value ? "dark" : "light";
           const large = own?.view.large.value ? " nnw-large" : "";
           return (
-            <div class={`nnw${large}`} data-theme={theme} data-lm-suppress-shortcuts="true" tabIndex={0}>
+            <div
+              class={`nnw${large}`}
+              data-theme={theme}
+              data-lm-suppress-shortcuts="true"
+              tabIndex={0}
+              onFocusIn={(event) => {
+                // The notebook's keys ask the focused element itself before they ask those around it.
+                (event.target as Element).setAttribute("data-lm-suppress-shortcuts", "true");
+              }}
+            >
               {own === null ? (
                 <Failed error={broken ?? "The widget was not initialized."} />
               ) : failure ? (

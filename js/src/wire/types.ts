@@ -510,7 +510,7 @@ export type ToPython =
   | { k: "cancel"; client: string; id: number }
   | { k: "ack"; client: string; seq: number }
   /** What this client shows now: the loop may push a fresh look at a boundary, one unacknowledged at a time. */
-  | { k: "watch"; client: string; params: LookParams | null }
+  | { k: "watch"; client: string; params: LookParams | null; filters?: FiltersParams | null }
   | { k: "bye"; client: string };
 
 export type ToPage =
@@ -519,4 +519,5 @@ export type ToPage =
   | { k: "response"; client: string; id: number; ok: false; error: WireError }
   | { k: "status"; status: Status; play?: Play | null }
   | { k: "charts"; client: string; seq: number; result: ChartsResult }
-  | { k: "look"; client: string; seq: number; result: LookResult };
+  | { k: "look"; client: string; seq: number; result: LookResult }
+  | { k: "filters"; client: string; seq: number; result: FiltersResult };
