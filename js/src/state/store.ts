@@ -149,7 +149,7 @@ export class Store {
     if (name === this.selected.value) {
       // Chosen once more: whatever was cancelled or failed is asked again.
       if (this.look.stale.maps.value && this.look.busySince.value === null) this.look.refresh();
-      if (this.weights.stale.value && this.weights.region.busySince.value === null) this.#loadFilters(true);
+      if (this.weights.unanswered) this.#loadFilters(true);
       return;
     }
     // Layers that are compared stay when another one is chosen beside them.

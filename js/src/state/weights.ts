@@ -109,6 +109,24 @@ export class Weights {
     };
   });
 
+  /** There is a question without an answer, and none is on its way: it was cancelled or it failed. */
+  get unanswered(): boolean {
+    const params = this.params.value;
+    return params !== null && this.region.busySince.value === null && this.#answered.value !== sameWindow(params);
+  }
+
+  /** Gives up what is under way; the last picture stays, dimmed, with the way to ask again. */
+  cancel(): void {
+    this.region.cancel();
+    this.region.error.value = {
+      type: "CancelledError",
+      message: "Cancelled.",
+      layer: null,
+      argument: null,
+      remedy: "Choose the layer once more to ask again.",
+    };
+  }
+
   choose(change: Partial<FilterChoice>): void {
     const other = change.part !== undefined || change.section !== undefined;
     const window = other ? { window: null, ...(change.part === undefined ? {} : { section: null }) } : {};

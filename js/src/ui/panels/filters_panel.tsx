@@ -39,7 +39,7 @@ export function FiltersPanel({ store, dark }: PanelProps) {
       }}
       onColormap={(name) => durable.set({ colormap: keptName(name) })}
       onHover={(point) => weights.hover(point)}
-      onCancel={() => weights.region.cancel()}
+      onCancel={() => weights.cancel()}
     />
   );
 }
