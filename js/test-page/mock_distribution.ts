@@ -42,6 +42,7 @@ export function distribution(rows: readonly LayerRow[], params: Methods["distrib
     whole: false,
     series: (named as LayerRow[]).map((row) => series(row, params.quantity, weight)),
     shares: params.quantity === "activations" ? { dtype: "u8", shape: [channels, BINS], data: shares } : null,
+    layout: params.quantity === "activations" ? "maps" : "",
     edits: params.edits.length,
     step: null,
     note: "",

@@ -150,7 +150,7 @@ export class MockModel implements AnyModel {
     } else if (message.k === "request") {
       const { client, id } = message;
       if (this.#cancelled.has(id)) return;
-      if (this.failing !== null && message.method === "look") {
+      if (this.failing !== null && ["look", "distribution"].includes(message.method)) {
         this.push({ k: "response", client, id, ok: false, error: this.failing });
         return;
       }

@@ -298,6 +298,34 @@ describe("the distribution of a layer", () => {
     await until(() => expect(asked(model).length).toBe(before + 2));
   });
 
+  it("says of a filter that is older than the pictures that it is", async () => {
+    const { model, root } = await show(explorer, { durable: { view: "distribution" } }, manager());
+    await until(() =>
+      expect(root.querySelectorAll(".nnw-distribution-tiles [role=gridcell]").length).toBeGreaterThan(8),
+    );
+    press($(root, ".nnw-brush-from"), "ArrowRight");
+    await until(() => expect($(root, ".nnw-brush-in")).not.toBeNull());
+    $(root, '[data-tab="maps"]').click();
+    await until(() => expect($(root, ".nnw-only").textContent).not.toContain("last counted"));
+    await until(() => expect(model.watching).not.toBeNull());
+    model.pushLook(5);
+    await until(() => expect($(root, ".nnw-only").textContent).toContain("when they were last counted"));
+  });
+
+  it("keeps the last chart when counting failed, and counts again on demand", async () => {
+    const { model, root } = await show(distributionAlone, {}, manager());
+    await until(() => expect($(root, ".nnw-legend")).not.toBeNull());
+    const message = { type: "ForwardError", message: "The model raised.", layer: null, argument: null, remedy: null };
+    model.failing = message;
+    model.write("input", 1);
+    await until(() => expect($(root, "[role=alert]").textContent).toContain("The model raised."));
+    expect($(root, ".nnw-legend")).not.toBeNull();
+    model.failing = null;
+    $(root, ".nnw-again button").click();
+    await until(() => expect($(root, "[role=alert]")).toBeNull());
+    expect($(root, ".nnw-sentence").textContent).toContain("for input 1");
+  });
+
   it("is a table where no chart can be drawn", async () => {
     const { root } = await show(distributionAlone);
     await until(() => expect(root.querySelectorAll(".nnw-counts tbody tr").length).toBe(16));

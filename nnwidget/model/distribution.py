@@ -16,7 +16,7 @@ from nnwidget.types import Array, LayoutKind, Statistics
 BINS = 64
 # Counted whole up to here, about half a second; of larger tensors every n-th value.
 EXACT = 1 << 24
-_CHUNK = 1 << 22
+_CHUNK = 1 << 20
 _MOST_CHANNELS = 4096
 
 
@@ -62,9 +62,10 @@ def spread(tensor: Tensor) -> Spread:
         # The message of everything else that reads values.
         real(tensor)
     plain = dense(tensor)
-    flat = plain.reshape(-1)
+    # One scale a channel cannot be flattened.
+    flat = (plain.dequantize() if plain.is_quantized else plain).reshape(-1)
     stride = max(1, math.ceil(flat.numel() / EXACT))
-    whole = not (flat.is_floating_point() or flat.is_complex() or flat.is_quantized)
+    whole = not (flat.is_floating_point() or flat.is_complex())
     return Spread(flat[::stride], _of_all(flat), stride, whole, flat.is_complex())
 
 
@@ -159,6 +160,7 @@ def channel_shares(tensor: Tensor, kind: LayoutKind, edges: Array) -> Array | No
     if kind == "scalar" or tensor.ndim == 0 or not 0 < tensor.numel() <= EXACT:
         return None
     rows = dense(tensor.detach())
+    rows = rows.dequantize() if rows.is_quantized else rows
     rows = rows.movedim(-1, 0) if kind in ("tokens", "vector") else rows
     rows = rows.reshape(rows.shape[0], -1)
     if rows.shape[0] > _MOST_CHANNELS:

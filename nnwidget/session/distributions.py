@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -11,7 +10,7 @@ from torch import Tensor
 
 from nnwidget.errors import NNWidgetError, UnknownLayerError, UnobservableError
 from nnwidget.model.distribution import Spread, channel_shares, common_edges, counted, spread
-from nnwidget.model.own_weights import NoGradientError, parameter, parameter_names
+from nnwidget.model.weight_parts import gradient, weight_tensors
 from nnwidget.session.bench import Bench, Seen
 from nnwidget.types import Array
 from nnwidget.wire.messages import DistributionOf
@@ -34,7 +33,7 @@ class _Found:
 def distribution_result(
     bench: Bench, want: DistributionOf, step: int | None, should_stop: Callable[[], bool] | None = None
 ) -> dict[str, Any]:
-    """Return a ``DistributionResult`` without its figure.
+    """Return a ``DistributionResult`` without its figure and what it cost.
 
     Raises
     ------
@@ -42,10 +41,12 @@ def distribution_result(
         The chosen layer itself cannot be counted. Of the layers it is compared with, those that cannot are listed
         with the reason.
     """
-    started = time.perf_counter()
-    layer = want.look.layer
-    names = parameter_names(bench.module(layer))
-    found = _activations(bench, want, should_stop) if want.quantity == "activations" else _weights(bench, want)
+    names: list[str] = []
+    if want.quantity == "activations":
+        found = _activations(bench, want, should_stop)
+    else:
+        bench.module(want.look.layer)
+        found, names = _weights(bench, want)
     spreads: list[Spread | None] = []
     for at, item in enumerate(found):
         try:
@@ -60,7 +61,7 @@ def distribution_result(
     shares = None
     if first.seen is not None:
         shares = channel_shares(first.seen.tensor, first.seen.layout.kind, edges)
-    series = [_series(bench, item, counts, edges) for item, counts in zip(found, spreads, strict=True)]
+    series = [_series(bench, item, counts, edges, want.quantity) for item, counts in zip(found, spreads, strict=True)]
     made = len(want.look.edits) + sum(map(len, bench.python_edits.values()))
     return {
         "quantity": want.quantity,
@@ -73,10 +74,10 @@ def distribution_result(
         "whole": all(item.whole for item in spreads if item is not None) and any(spreads),
         "series": series,
         "shares": shares,
+        "layout": "" if first.seen is None else first.seen.layout.kind,
         "edits": made if want.quantity == "activations" else 0,
         "step": step,
         "note": "" if first.seen is None else first.seen.note,
-        "seconds": time.perf_counter() - started,
     }
 
 
@@ -92,48 +93,53 @@ def _activations(bench: Bench, want: DistributionOf, should_stop: Callable[[], b
     return found
 
 
-def _weights(bench: Bench, want: DistributionOf) -> list[_Found]:
+def _weights(bench: Bench, want: DistributionOf) -> tuple[list[_Found], list[str]]:
+    """Return the weights or gradients of each layer, and the names that the first one has to choose from."""
     found: list[_Found] = []
+    choice: list[str] = []
     asked = want.parameter
     for layer in (want.look.layer, *want.others):
         try:
-            names = parameter_names(bench.module(layer))
+            # No copies, which would double the memory of a large layer: counted before anything else runs.
+            tensors: dict[str, Tensor] = bench.weights(layer, weight_tensors)
         except UnknownLayerError as error:
             found.append(_Found(layer, None, error=error))
             continue
+        if not found:
+            choice = list(tensors)
         # Where the first layer does not have what was asked for, its first weight is shown; the others follow it.
-        name = asked if asked in names else (names[0] if names and not found else "")
-        if not found or not asked:
-            asked = name = name or (names[0] if names else "")
+        name = asked if asked in tensors else next(iter(tensors), "") if not found or not asked else ""
+        asked = name if not found else asked or name
         try:
-            tensor = _weight(bench, layer, names, name or asked, gradient=want.quantity == "gradients")
+            tensor = _weight(bench, layer, tensors, name or asked, want.quantity)
             found.append(_Found(layer, tensor, name))
         except NNWidgetError as error:
             found.append(_Found(layer, None, name, error))
-    return found
+    return found, choice
 
 
-def _weight(bench: Bench, layer: str, names: list[str], name: str, *, gradient: bool) -> Tensor:
+def _weight(bench: Bench, layer: str, tensors: Mapping[str, Tensor], name: str, quantity: str) -> Tensor:
     module = bench.module(layer)
-    if not names:
+    if not tensors:
         inside = any(True for _ in module.parameters())
         raise UnobservableError(
             "This layer has no weights of its own." if inside else "This layer has no weights.",
             layer=layer,
             remedy="Choose one of the layers inside it." if inside else "Choose a layer that has parameters.",
         )
-    if name not in names:
+    if name not in tensors:
         raise UnobservableError(
-            f"'{layer}' has no '{name}', only {', '.join(names)}.", layer=layer, remedy="Choose another weight."
+            f"'{layer}' has no '{name}', only {', '.join(tensors)}.", layer=layer, remedy="Choose another weight."
         )
-    if gradient:
-        return parameter(module, name, gradient=True)
-    # No copy, which would double the memory of a large layer: the owner counts it before anything else runs.
-    tensor: Tensor = bench.weights(layer, lambda found: parameter(found, name).detach())
-    return tensor
+    if quantity == "weights":
+        return tensors[name]
+    left, why = gradient(module, name)
+    if left is None:
+        raise UnobservableError(why, layer=layer)
+    return left
 
 
-def _series(bench: Bench, item: _Found, values: Spread | None, edges: Array) -> dict[str, Any]:
+def _series(bench: Bench, item: _Found, values: Spread | None, edges: Array, quantity: str) -> dict[str, Any]:
     """Return a ``DistributionSeries``: one layer's counts, or why there are none."""
     error = item.error
     reason = "" if error is None else str(error)
@@ -142,7 +148,8 @@ def _series(bench: Bench, item: _Found, values: Spread | None, edges: Array) -> 
         "type": "" if isinstance(error, UnknownLayerError) else bench.table[item.layer].type,
         "what": item.what,
         "reason": reason,
-        "waiting": isinstance(error, NoGradientError),
+        # A backward may bring what is missing.
+        "waiting": item.what != "" and quantity == "gradients" and error is not None,
     }
     if values is None or item.tensor is None:
         return head | {"counts": None, "shape": [], "dtype": "", "complex": False, "stride": 1, "statistics": None}

@@ -318,11 +318,12 @@ class ExplorerService:
         return filters_result(self._bench, want, self._session.boundary.steps or None)
 
     def _distribution(self, want: DistributionOf, ticket: Ticket) -> dict[str, Any]:
-        steps = self._session.boundary.steps or None
+        started, steps = time.perf_counter(), self._session.boundary.steps or None
         result = distribution_result(self._bench, want, steps, lambda: ticket.cancelled)
         # A question that is no longer asked must not change the curves of the one that is.
         draw = None if ticket.cancelled else self._draw
-        return result | {"figure": None if draw is None else draw(result)}
+        figure = None if draw is None else draw(result)
+        return result | {"figure": figure, "seconds": time.perf_counter() - started}
 
     def _layers(self) -> dict[str, Any]:
         failed = self._bench.table.error

@@ -79,7 +79,7 @@ class DistributionFigure:
             display_toolbar=False,
             # The ground is the page's own, light or dark.
             background_style={"fill-opacity": "0"},
-            layout=ipywidgets.Layout(width="100%", height="100%", min_width="0", min_height="0"),
+            layout=ipywidgets.Layout(width="100%", height="100%", min_width="0", min_height="170px"),
         )
         # After an update from a running cell, other messages to these widgets would wait for its end.
         keep_live(self.figure)
@@ -163,7 +163,7 @@ class DistributionFigure:
         numbers = _decades(floor, top) if self._log else _round_numbers(0.0, top, 5)
         # A fraction of a count is none.
         up.tick_values = numbers if shared else numbers[numbers == np.round(numbers)]
-        up.label = "% of values in a bin" if shared else f"{'sampled ' if sampled else ''}values in a bin"
+        up.label = "% per bin" if shared else f"{'sampled ' if sampled else ''}values per bin"
 
 
 def _heights(counts: Array, shared: bool) -> Array:

@@ -336,7 +336,7 @@ def _weight(value: object) -> WeightAt:
 
 def _distribution(value: object) -> DistributionOf:
     source = _mapping(value, "params")
-    others = _names(source.get("others", ()))
+    others = _names(source.get("others", ()), "others")
     if len(others) > MAX_COMPARED:
         raise MessageError(f"At most {MAX_COMPARED} layers can be compared with one.", argument="others")
     quantity = _quantity(source.get("quantity", "activations"))
@@ -351,10 +351,10 @@ def _value(value: object) -> ValueAt:
     return ValueAt(_look(source), _integer(source, "channel"), _integer(source, "row"), _integer(source, "column"))
 
 
-def _names(value: object) -> list[str]:
+def _names(value: object, key: str = "selected") -> list[str]:
     if not isinstance(value, Sequence) or isinstance(value, str | bytes) or len(value) > 64:
-        raise MessageError("'selected' is not a list of layer names.", argument="selected")
-    return [_text({"selected": name}, "selected") for name in value]
+        raise MessageError(f"'{key}' is not a list of layer names.", argument=key)
+    return [_text({key: name}, key) for name in value]
 
 
 def _choice(*allowed: str) -> Callable[[object], str]:

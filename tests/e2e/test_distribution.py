@@ -69,7 +69,7 @@ def test_the_counts_are_torchs_and_the_curve_shows_them(lab: Lab) -> None:
     zeros = numbers(notebook, "int((values == 0).sum())")
     expect(scope.root.locator(".nnw-legend")).to_contain_text(f"{zeros} of 1,024 values zero")
     scope.button("linear").click()
-    expect(scope.root.locator(".nnw-chart text", has_text="values in a bin")).to_be_visible()
+    expect(scope.root.locator(".nnw-chart text", has_text="values per bin")).to_be_visible()
 
     def heights() -> list[float]:
         ys = outline(scope.root.locator(".nnw-chart .curve").first)[:, 1]
@@ -170,7 +170,7 @@ def test_gradients_are_those_of_the_last_backward_and_none_is_said(lab: Lab) -> 
     notebook.ask("optimizer.zero_grad()")
     scope.choose("features.3")
     scope.button("gradients").click()
-    expect(scope.root.locator(".nnw-distribution .nnw-empty")).to_contain_text("no gradients yet")
+    expect(scope.root.locator(".nnw-distribution .nnw-empty")).to_contain_text("no gradient now")
     notebook.run(2)
     # The end of the cell is reason enough to look again.
     expect(scope.root.locator(".nnw-legend")).to_contain_text("features.3.weight")
@@ -184,7 +184,9 @@ def test_gradients_are_those_of_the_last_backward_and_none_is_said(lab: Lab) -> 
 
 
 def test_alone_in_a_cell_it_follows_the_selection_and_its_figure_is_python_s(lab: Lab) -> None:
-    notebook = lab.open([SETUP, EXPLORE.replace("\nex\n", "\nex.distribution\n")], theme="dark")
+    notebook = lab.open(
+        [SETUP, EXPLORE.replace("\nex\n", "\nex.distribution\n"), "ex.distribution.figure"], theme="dark"
+    )
     notebook.run(0)
     notebook.run(1)
     scope = Microscope(notebook).wait()
@@ -193,6 +195,11 @@ def test_alone_in_a_cell_it_follows_the_selection_and_its_figure_is_python_s(lab
     expect(scope.root.locator(".nnw-legend")).to_contain_text("features.3")
     line = scope.root.locator(".nnw-chart .curve path.line").first
     expect(line).to_have_css("stroke", "rgb(170, 0, 170)")
+    # The figure by itself has a height of its own.
+    notebook.run(2)
+    itself = notebook.cell(2).locator(".bqplot")
+    expect(itself.locator(".curve path.line").first).to_have_css("stroke", "rgb(170, 0, 170)")
+    assert itself.bounding_box()["height"] >= 170
     # In a dark theme what is written on the axes is light.
     colour = scope.root.locator(".nnw-chart .axislabel").first.evaluate("label => getComputedStyle(label).fill")
     assert min(int(part) for part in re.findall(r"\d+", colour)[:3]) > 120

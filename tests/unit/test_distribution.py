@@ -5,13 +5,10 @@ import math
 import numpy as np
 import pytest
 import torch
-from torch import nn
-from torch.nn.utils import parametrizations
 
 from nnwidget.errors import UnobservableError
 from nnwidget.model import distribution
 from nnwidget.model.distribution import channel_shares, common_edges, counted, spread
-from nnwidget.model.own_weights import NoGradientError, parameter, parameter_names
 from nnwidget.model.statistics import statistics
 
 
@@ -88,6 +85,15 @@ def test_sparse_tensors_are_written_out():
     assert counts_of(torch.eye(4).to_sparse(), 2).tolist() == [12, 4]
 
 
+@pytest.mark.filterwarnings("ignore:.*quantiz.*")
+def test_values_with_one_scale_a_channel_are_counted_as_they_are():
+    values = torch.quantize_per_channel(
+        torch.tensor([[0.0, 3.0], [0.0, 3.0]]), torch.tensor([1.0, 0.5]), torch.zeros(2), 0, torch.qint8
+    )
+    item = spread(values)
+    assert not item.whole and counted(item, common_edges([item], 2)).tolist() == [2, 2]
+
+
 def test_a_tensor_without_values_says_so():
     with pytest.raises(UnobservableError, match="meta"):
         spread(torch.empty(3, device="meta"))
@@ -145,26 +151,3 @@ def test_a_number_alone_has_no_channels():
     edges = common_edges([spread(torch.tensor(2.0))])
     assert channel_shares(torch.tensor(2.0), "scalar", edges) is None
     assert channel_shares(torch.zeros(5000), "vector", edges) is None, "more channels than a page can show"
-
-
-def test_a_layers_own_weights_are_found_by_name():
-    assert parameter_names(nn.Conv2d(1, 2, 3)) == ["weight", "bias"]
-    assert parameter_names(nn.ReLU()) == [] and parameter_names(nn.Sequential(nn.Linear(2, 2))) == []
-    normed = parametrizations.weight_norm(nn.Linear(3, 2))
-    assert parameter_names(normed) == ["weight", "bias"]
-    assert torch.equal(parameter(normed, "weight"), normed.weight)
-    with pytest.raises(UnobservableError, match="not initialised"):
-        parameter(nn.LazyLinear(2), "weight")
-
-
-def test_gradients_are_those_the_backward_left():
-    layer = nn.Linear(3, 2)
-    with pytest.raises(NoGradientError, match="backward"):
-        parameter(layer, "weight", gradient=True)
-    layer(torch.ones(1, 3)).sum().backward()
-    assert parameter(layer, "weight", gradient=True) is layer.weight.grad
-    layer.bias.requires_grad_(False)
-    with pytest.raises(UnobservableError, match="frozen"):
-        parameter(layer, "bias", gradient=True)
-    with pytest.raises(UnobservableError, match="parametrisation"):
-        parameter(parametrizations.weight_norm(layer), "weight", gradient=True)

@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 import torch
 from torch import nn
+from torch.nn.utils import parametrizations
 
 import nnwidget
 from nnwidget.errors import MessageError
@@ -95,10 +96,24 @@ def test_a_weight_that_this_layer_lacks_gives_its_first(page):
 
 def test_gradients_are_waited_for_and_then_those_of_the_last_backward(page, model, images):
     (series,) = asked(page, quantity="gradients")["series"]
-    assert series["waiting"] and series["counts"] is None and "loss.backward()" in series["reason"]
+    assert series["waiting"] and series["counts"] is None and "run a backward pass" in series["reason"]
     model(images).sum().backward()
     result = asked(page, quantity="gradients")
     assert result["series"][0]["counts"].tolist() == histc(model[0].weight.grad, result)
+
+
+def test_gradients_that_never_come_say_why(page, model):
+    model[0].weight.requires_grad_(False)
+    assert "frozen" in asked(page, quantity="gradients")["series"][0]["reason"]
+    parametrizations.weight_norm(model[3])
+    assert "parametrisation" in asked(page, layer="3", quantity="gradients", parameter="weight")["series"][0]["reason"]
+    result = asked(page, layer="3", quantity="weights", parameter="weight")
+    assert result["series"][0]["counts"].tolist() == histc(model[3].weight.detach(), result)
+
+
+def test_what_a_channel_is_depends_on_the_layer(page):
+    assert [asked(page, layer=name)["layout"] for name in ("0", "3")] == ["maps", "vector"]
+    assert asked(page, quantity="weights")["layout"] == ""
 
 
 def test_looking_leaves_no_gradient_and_no_mode_behind(page, model):
@@ -132,7 +147,7 @@ def test_an_unknown_layer_or_input_is_an_error_with_a_remedy(page):
 @pytest.mark.parametrize(
     ("params", "field"),
     [
-        ({"others": "0"}, "selected"),
+        ({"others": "0"}, "others"),
         ({"others": ["1", "2", "3", "4"]}, "others"),
         ({"quantity": "loss"}, None),
         ({"parameter": 3}, "parameter"),
@@ -191,7 +206,7 @@ def test_the_figure_shows_the_counts_and_follows_the_axis(page, ex):
     counts = result["series"][0]["counts"]
     # On a logarithmic axis nothing lies on its lower end.
     assert np.array_equal(outline(first), np.maximum(counts, 0.5)) and not any(line.visible for line in others)
-    assert figure.axes[1].label == "values in a bin" and figure.axes[0].label == "activation"
+    assert figure.axes[1].label == "values per bin" and figure.axes[0].label == "activation"
     ex.distribution.log_counts = False
     assert np.array_equal(outline(first), counts) and first.scales["y"].min == 0
     assert figure.axes[1].scale is first.scales["y"]
@@ -209,7 +224,7 @@ def test_compared_layers_are_drawn_in_per_cent_with_a_stroke_each(page, ex):
     for line, series in zip(shown, result["series"], strict=True):
         assert outline(line).sum() == pytest.approx(100)
         assert outline(line) == pytest.approx(series["counts"] * 100 / series["statistics"]["count"])
-    assert figure.axes[1].label == "% of values in a bin"
+    assert figure.axes[1].label == "% per bin"
 
 
 def test_what_is_restyled_from_python_stays_and_is_told_to_the_page(page, ex):

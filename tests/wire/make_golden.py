@@ -117,7 +117,7 @@ def distribution() -> dict[str, Any]:
     with nnwidget.explore(model, values[None, :, None]) as explorer:
         found = distribution_result(explorer._bench, DistributionOf(Look("0"), ("gone",)), 7)
     figure = {"id": "figure", "margin": {"top": 8}, "strokes": ["solid"], "colours": ["#2a78d6"]}
-    return found | {"seconds": 0.25, "figure": figure}
+    return found | {"figure": figure, "seconds": 0.25}
 
 
 CASES: dict[str, Any] = {

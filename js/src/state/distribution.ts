@@ -23,6 +23,7 @@ export class Distribution {
   readonly stale: ReadonlySignal<boolean>;
   readonly only: ReadonlySignal<Only | null>;
   #answered = signal("");
+  #moved = signal(false);
   #next = 0;
   #brushed = "";
 
@@ -55,7 +56,8 @@ export class Distribution {
       const channels = channelsIn(value.shares, fitted(brush, value.bins));
       if (channels === null) return null;
       const total = value.shares.shape[0] ?? 0;
-      return { channels, total, lo: edge(value, brush.from), hi: edge(value, brush.to + 1) };
+      const outdated = this.#moved.value || this.stale.value;
+      return { channels, total, lo: edge(value, brush.from), hi: edge(value, brush.to + 1), outdated };
     });
     abort.addEventListener("abort", () => this.region.cancel(), { once: true });
   }
@@ -81,12 +83,14 @@ export class Distribution {
     if (chosen !== this.#brushed) this.brush.value = null;
     this.#brushed = chosen;
     this.#answered.value = text;
+    this.#moved.value = false;
     this.#next = performance.now() + 1000 * Math.max(GAP_S, value.seconds / SHARE);
   }
 
-  /** After a loop has moved on: counts again when it is time, and nothing is under way. */
-  follow(): void {
-    if (this.region.busySince.value !== null || performance.now() < this.#next) return;
+  /** After a loop has moved on: counts again when it is time and nothing is under way, hidden never. */
+  follow(seen: boolean): void {
+    this.#moved.value = true;
+    if (!seen || this.region.busySince.value !== null || performance.now() < this.#next) return;
     void this.ask(true);
   }
 

@@ -280,7 +280,7 @@ export class Store {
     const { seq } = message;
     const ack = () => this.link.post({ k: "ack", client: this.link.client, seq });
     // Acknowledged when the frame after the drawing one begins: the picture is on the screen by then.
-    if (this.#countsSeen()) this.distribution.follow();
+    this.distribution.follow(this.#countsSeen());
     const shown = message.k === "look" ? this.look.push(message.result) : this.weights.push(message.result);
     if (shown) nextFrame(() => nextFrame(ack));
     else ack();

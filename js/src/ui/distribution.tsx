@@ -61,15 +61,17 @@ export function Distribution(props: DistributionProps) {
   return (
     <section class="nnw-picture-panel nnw-distribution" aria-label="Distribution" aria-busy={stale}>
       <ErrorStrip error={error} />
+      {error && (
+        <p class="nnw-again">
+          <Again onAgain={props.onAgain} />
+        </p>
+      )}
       {layer === null ? (
         <Empty>Choose a layer on the left to see how its values are distributed.</Empty>
       ) : result === null ? (
         <div class="nnw-view">
           <Busy since={busySince} onCancel={props.onCancel} />
-          <Empty>
-            {error ? "Nothing was counted. " : "Waiting for the values of this layer."}
-            {error && <Again onAgain={props.onAgain} />}
-          </Empty>
+          <Empty>{error ? "Nothing was counted." : "Waiting for the values of this layer."}</Empty>
         </div>
       ) : (
         <Shown {...props} result={result} layer={layer} />

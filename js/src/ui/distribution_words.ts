@@ -109,6 +109,8 @@ export function rangeWords(result: DistributionResult, brush: Brush): string {
   return first === last ? number(first) : `${number(first)} to ${number(last)}`;
 }
 
+const NOUNS: Readonly<Record<string, string>> = { tokens: "feature", vector: "unit" };
+
 /** "0.80 to 1.20: 1,204 of 25,088 values (4.8 %), in 7 of 32 channels". */
 export function brushWords(
   result: DistributionResult,
@@ -123,6 +125,6 @@ export function brushWords(
     const what = series.stride > 1 ? "counted values" : "values";
     return [`${name}${count(inside)} of ${count(all)} ${what} (${percent(all === 0 ? 0 : inside / all)})`];
   });
-  const where = channels === null ? "" : `, in ${channels.size} of ${plural(total, "channel")}`;
+  const where = channels === null ? "" : `, in ${channels.size} of ${plural(total, NOUNS[result.layout] ?? "channel")}`;
   return `${rangeWords(result, brush)}: ${parts.join("; ")}${where}`;
 }

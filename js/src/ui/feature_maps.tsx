@@ -106,7 +106,8 @@ function Shown(props: FeatureMapsProps & { maps: MapsResult }) {
       {only && (
         <p class="nnw-only" role="status">
           Only the {only.channels.size} of {plural(only.total, "channel")} with a value from {number(only.lo)} to{" "}
-          {number(only.hi)}, the range chosen in the distribution.{" "}
+          {number(only.hi)}, the range chosen in the distribution
+          {only.outdated ? ", when they were last counted. " : ". "}
           <button type="button" class="nnw-button" onClick={props.onAll}>
             show all channels
           </button>

@@ -24,6 +24,8 @@ export interface Only {
   total: number;
   lo: number;
   hi: number;
+  /** The layer has moved since they were found. */
+  outdated: boolean;
 }
 
 export type Scaling = Durable["scaling"];

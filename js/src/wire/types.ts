@@ -321,6 +321,8 @@ export interface DistributionResult {
   series: DistributionSeries[];
   /** (channels, bins) of the first layer: 0 none, 255 all of the channel's values, at least 1 where there is any. */
   shares: ArrayView<Uint8Array> | null;
+  /** What the axes of the first activation are, hence what a channel is; "" for weights. */
+  layout: LayoutKind | "";
   /** How many edits were in force on the activations. */
   edits: number;
   step: number | null;
