@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import functools
 import logging
 import os
 import threading
@@ -73,15 +72,19 @@ def fit(kind: type[Hook], module: nn.Module) -> type[Hook]:
     return kind if getattr(module, "_compiled_call_impl", None) is None else _outside(kind)
 
 
-@functools.cache
-def _outside(kind: type[Hook]) -> type[Hook]:
+def _outside(kind: Any) -> Any:
     """Make the kind of hook that runs where torch.compile is on, uncompiled: a compiler breaks its graph there."""
+    if kind not in _outsides:
 
-    class Outside(kind):  # type: ignore[valid-type, misc]
-        __slots__ = ()
-        __call__ = torch.compiler.disable(kind.__call__)  # type: ignore[no-untyped-call]
+        class Outside(kind):  # type: ignore[misc]
+            __slots__ = ()
+            __call__ = torch.compiler.disable(kind.__call__)  # type: ignore[no-untyped-call]
 
-    return Outside
+        _outsides[kind] = Outside
+    return _outsides[kind]
+
+
+_outsides: dict[Any, Any] = {}
 
 
 @dataclass(slots=True)

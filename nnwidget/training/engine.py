@@ -10,7 +10,7 @@ import os
 import threading
 import time
 import weakref
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Hashable, Mapping, Sequence
 from typing import Any, Literal
 
 from torch import Tensor, nn
@@ -25,6 +25,7 @@ from nnwidget.training.history import History
 from nnwidget.training.layer_set import Watched
 from nnwidget.training.losses import LossFinder
 from nnwidget.training.optimizers import Optimizers
+from nnwidget.training.overheard import Overheard
 from nnwidget.training.pulse import Pulse
 from nnwidget.training.rows import Rows
 from nnwidget.training.sample import Sampler
@@ -117,6 +118,7 @@ class Engine:
         self.flight.catch_up = self.flush
         self.flight.keeper.resting = self._resting
         self._rows = Rows(history, self.flight.arrived)
+        self._overheard = Overheard(self._rows)
         self._log = UserLog(history, self.losses, self._rows, self.flight)
         self.sampler = Sampler(model, watched, history, self._layer_failed, self.flight.recorded)
         self.steps = Steps(model, optimizers, before=self._before, after=self._after, count=start_step)
@@ -142,6 +144,8 @@ class Engine:
 
     def log(self, step: int | None, values: Mapping[str, Any]) -> None:
         """Take in what the user logs: scalars, 0-d tensors, images."""
+        if "loss" in values and step is None:
+            self._overheard.drop(self.step + 1)
         self._log.take(step, values, self.step + 1, looking=self._looking)
 
     def event(self, kind: str, text: str, **data: Any) -> None:
@@ -181,6 +185,7 @@ class Engine:
             self._remove()
         if os.getpid() == self._pid:
             self._log.stepped()
+            self._overheard.stepped(self.step)
             self.flush(wait=True)
         self.meanwhile = self.listener = self.snapshots = None
 
@@ -222,6 +227,13 @@ class Engine:
         self.flight.keeper.heard(module, args)
         if isinstance(value, float) and not math.isfinite(value):
             self.flight.keeper.hold()
+
+    def _overhear(self, value: float | Tensor, source: Hashable) -> None:
+        """Note a loss in a step that nobody looks at."""
+        step = self.step + 1
+        self._overheard.hear(step, value, source)
+        if isinstance(value, float) and not math.isfinite(value):
+            self.flight.about_to_step(step, [value], None)
 
     def _backward_begins(self, gradient: Tensor) -> None:
         if self.sampler.armed:
@@ -319,6 +331,7 @@ class Engine:
         took, steps = now - self._out, self.step - self._step_at
         recorded, looked = self.sampler.armed, self._looking
         self._log.stepped()
+        self._overheard.stepped(self.step)
         if looked:
             self._look(optimizer, took, recorded=recorded)
         inside = self._inside + (self.sampler.seconds if recorded else 0.0)
@@ -399,7 +412,9 @@ class Engine:
             return
         self._only_looks = self._looking and settled and not records
         self.steps.attend(self._looking)
-        self.losses.listen(self._looking)
+        overhears = not self._looking and self.losses.source != "log" and self.governor.overhears
+        self.losses.listen(self._looking or overhears)
+        self.losses.aside = self._overhear if overhears else None if self._looking else _ignore
         self.flight.keeper.listen(self._looking and not self.sampler.blind)
         self.flight.keeper.counts = records
         # Without the scaler nothing else tells whether the gradients of outputs are scaled.
@@ -464,6 +479,7 @@ class Engine:
         at, text = finding.step or self.step, f"{finding.explanation} {finding.remedy}".rstrip()
         self.history.add_event(Event(at, time.time(), "finding", text, {"rule": finding.rule, "layer": finding.layer}))
         self.governor.alert(self.step)
+        self.steps.quiet_until = self.step
 
     def _layer_failed(self, layer: str, error: Exception) -> None:
         self.event(
@@ -495,3 +511,7 @@ class Engine:
         self.steps.attend(False)
         self.steps.heed_others(False)
         self.steps.quiet_until = self.step
+
+
+def _ignore(value: float | Tensor, source: Hashable) -> None:
+    """Hear nothing of a step that nobody looks at, where even that would cost too much."""

@@ -15,12 +15,15 @@ LEVELS: tuple[int | None, ...] = (None, 16_384, 4_096)
 _SPARSEST = (25, 100, math.inf)
 _AT_LEAST = 2_000  # steps between two recorded ones at most
 _MOST_STRIDE = 50  # steps between two looks at loss and gradient norm at most
-_LOOKS_SHARE = 0.5  # of the budget, for those looks
+_LOOKS_SHARE = 0.6  # of the budget, for those looks and the losses in between
 SNAPSHOTS_SHARE = 0.25  # of the budget, for snapshots of pinned inputs where there are any
 _LEAST_SHARE = 0.2  # of the budget, for recorded steps, where the looks cost more than their share
 _PATIENCE = 4  # times the usual gap at most, to save what was overspent
 _UNSEEN = 1.6  # what hooks cost against what timers inside them see
 _SURELY = 3.0  # the same, at most
+_UNSEEN_LOOK = 6e-5  # seconds at most that the timers of a look do not see: a few calls of hooks, whatever the model
+_LOSS_SHARE = 0.8  # of the budget at most, for hearing the loss of steps that are not looked at
+_LOSS, _LOSS_COLD = 1.2e-5, 0.004  # what that costs: seconds, and the part of a step, since long ones clear the caches
 _IDLE = 3e-6  # seconds that a hook costs in steps in which nothing is done
 _ALERT = 200  # steps in which every one is looked at after something smelt
 
@@ -80,10 +83,11 @@ class Cost:
 class Governor:
     """Chooses the steps to look at and the steps to record.
 
-    A look takes the loss, the gradient norm and a finite check; a record takes everything of every layer. What either
-    costs is its step's duration against that of its neighbours, since timers inside hooks miss a third of it. Medians
-    over recent steps keep validation phases and other work on the machine out of the estimate. Every step is looked at
-    unless that alone would cost more than half the budget.
+    A look takes the loss, the gradient norm and a finite check; a record takes everything of every layer. What a record
+    costs is its step's duration against that of its neighbours, since timers inside hooks miss a third of it; what a
+    look costs is what its timers saw and an allowance. Medians over recent steps keep validation phases and other work
+    on the machine out of the estimate. Every step is looked at unless that alone would cost more than its share of the
+    budget; in between the loss is still heard, unless steps are so short that this would cost too much too.
 
     Parameters
     ----------
@@ -134,6 +138,15 @@ class Governor:
         """Say whether a step is to be looked at."""
         return self.stride == 1 or step >= self._last_look + self.stride or step < self._alert_until
 
+    @property
+    def overhears(self) -> bool:
+        """True where the loss alone is cheap enough to hear in steps that are not looked at."""
+        return self._budget is None or self._overheard <= _LOSS_SHARE * self._budget * self.step
+
+    @property
+    def _overheard(self) -> float:
+        return _LOSS + _LOSS_COLD * self.step
+
     def wake(self, step: int) -> int:
         """Return the next step after this one that has to be prepared: the step before one that is seen."""
         if self.stride == 1:
@@ -168,12 +181,12 @@ class Governor:
         """
         self._time += took + after
         self._last_look = step
+        seen = inside + after
+        # Not from its neighbours: steps differ by more than a look costs.
+        self._looks.append(seen + min((_UNSEEN - 1) * seen, _UNSEEN_LOOK))
         if self.stride == 1:
             self._plain.append(took)
             self._inside.append(inside)
-            self._looks.append(_UNSEEN * (inside + after))
-        elif self._plain:
-            self._looks.append(max(took - statistics.median(self._plain), _UNSEEN * inside) + _UNSEEN * after)
         self._pace(step)
 
     def recorded(self, step: int, took: float, inside: float, after: float) -> None:
@@ -238,7 +251,8 @@ class Governor:
 
     def _looking(self) -> float:
         """Seconds a step that looks cost, spread over all steps."""
-        return _IDLE + self._look() / self.stride
+        overheard = self._overheard if self.stride > 1 and self.overhears else 0.0
+        return _IDLE + overheard + self._look() / self.stride
 
     def _pace(self, step: int) -> None:
         """Set how often to look: every step where that is cheap."""
@@ -246,11 +260,12 @@ class Governor:
             return
         allowed = max(_LOOKS_SHARE * self._budget * self.step - _IDLE, 1e-9)
         wanted = math.ceil(self._look() / allowed)
+        if wanted > 1 and self.overhears:
+            wanted = math.ceil(self._look() / max(allowed - self._overheard, 1e-9))
         wanted = min(max(wanted, 1), _MOST_STRIDE)
         if (wanted == 1) != (self.stride == 1):
-            # The two are measured against different neighbours.
+            # Steps without a look take less time than those with one.
             self._plain.clear()
-            self._looks.clear()
         self.stride = wanted
 
     def _choose(self, step: int) -> None:

@@ -198,7 +198,7 @@ class LayerTaps:
                 self._failed(name, error)
 
     def flowed(self, index: int, output: Any) -> None:
-        """Measure what a layer returned, while a step is observed; an error in it ends the observation of this layer."""
+        """Measure what a layer returned, while a step is observed; an error ends the observation of this layer."""
         flow = self._flows.get(self._part)
         if flow is None:
             return
@@ -257,7 +257,7 @@ class _Out(Hook):
 
     __slots__ = ()
 
-    def __call__(self, module: nn.Module, args: Any, output: Any = None, _: Any = None) -> None:
+    def __call__(self, module: nn.Module, args: Any, output: Any = None, _: Any = None) -> None:  # type: ignore[override]
         """Pass the output on to be measured; dynamo sees nothing but the first return."""
         if torch.compiler.is_compiling():
             return

@@ -60,6 +60,8 @@ class LossFinder:
         self.source = ""
         # Told of an error in a hook, which ends all of it.
         self.gave_up: Callable[[Exception], None] | None = None
+        # Told of losses instead of anybody else, in steps that nobody looks at.
+        self.aside: Callable[[float | Tensor, object], None] | None = None
         # Told of the gradient that a loss is given, where somebody asks.
         self.begins: Callable[[Tensor], None] | None = None
         if not isinstance(model, torch.jit.ScriptModule):
@@ -158,11 +160,14 @@ class LossFinder:
 
     def _after_loss(self, module: nn.Module, args: Any, output: Any) -> None:
         # Without a graph it is a validation.
-        if _number(output) and not stand_aside(output) and not probing():
+        if _number(output) and not probing() and not stand_aside(output):
             self._hear(output, id(module), module, args)
 
     def _hear(self, loss: Tensor, source: object, module: nn.Module | None, args: tuple[Any, ...]) -> None:
         value = scalar(loss)
+        if self.aside is not None:
+            self.aside(value, source)
+            return
         self.now.hear(value, source)
         self._heard(value, module, args)
         if self.begins is not None and not loss.is_leaf:

@@ -9,6 +9,7 @@ import torch
 from torch import Tensor
 
 from nnwidget.training.measure import BLOCK, USUAL, Part
+from nnwidget.types import Array
 
 _SMALL = 65_536  # bytes that are copied in less time than it takes to look after them
 _PROBES = 16  # values that tell whether somebody wrote to a tensor behind autograd's back
@@ -133,6 +134,8 @@ class Ring:
 
     def stepped(self) -> None:
         """Know that the step under way is over: what was written to in it is copied from now on."""
+        for kept in self._lent.values():
+            kept.settle()
         written = {key for key, kept in self._lent.items() if kept.changed}
         if self._written is None:
             self._written = written if self._lent else None
@@ -187,20 +190,26 @@ class Ring:
 class _Kept:
     """A tensor, ours or ``lent`` by the loop, which may write to it."""
 
-    __slots__ = ("_places", "_probe", "_version", "lent", "tensor")
+    __slots__ = ("_part", "_places", "_probe", "_version", "lent", "tensor")
 
     def __init__(self, tensor: Tensor, *, lent: bool = False, part: Part | None = None) -> None:
         self.tensor = tensor
         self.lent = lent
         self._version = tensor._version if lent else 0
-        if not lent:
-            return
-        # Values from all over it: those that are at hand, or as many at equal distances.
+        self._part = part if part is not None and part.places is not None else None
+        if lent and self._part is None:
+            self._places = np.arange(0, tensor.numel(), -(-tensor.numel() // _PROBES))
+            self._probe = self._now()
+
+    def settle(self) -> None:
+        """Keep a few values from all over it, of those that are at hand, once there is time."""
+        part, self._part = self._part, None
         if part is not None and part.places is not None:
             self._places, self._probe = part.places[::_STRIDE], part.values[:: BLOCK * _STRIDE].copy()
-        else:
-            self._places = np.arange(0, tensor.numel(), -(-tensor.numel() // _PROBES))
-            self._probe = tensor.detach().reshape(-1)[torch.from_numpy(self._places)].float().numpy()
+
+    def _now(self) -> Array:
+        found: Array = self.tensor.detach().reshape(-1)[torch.from_numpy(self._places)].float().numpy()
+        return found
 
     @property
     def changed(self) -> bool:
@@ -212,5 +221,5 @@ class _Kept:
         """False once somebody has written to it, in whatever way."""
         if not self.lent:
             return True
-        now = self.tensor.detach().reshape(-1)[torch.from_numpy(self._places)].float().numpy()
-        return not self.changed and np.array_equal(now, self._probe, equal_nan=True)
+        self.settle()
+        return not self.changed and np.array_equal(self._now(), self._probe, equal_nan=True)

@@ -35,10 +35,13 @@ class Rows:
         self._values: list[dict[str, float | Tensor]] = []
         self._under_way: list[tuple[Courier, list[int], list[float], dict[str, list[float]]]] = []
 
-    def add(self, step: int, values: dict[str, float | Tensor]) -> None:
-        """Note the scalars of a step, which are kept as they are; tensors are 0-d."""
+    def add(self, step: int, values: dict[str, float | Tensor], wall: float | None = None) -> None:
+        """Note the scalars of a step, which are kept as they are; tensors are 0-d.
+
+        It ended now, unless ``wall`` says when.
+        """
         self._steps.append(step)
-        self._walls.append(time.time())
+        self._walls.append(time.time() if wall is None else wall)
         self._values.append(values)
 
     def note(self, name: str, value: float) -> None:

@@ -74,13 +74,6 @@ class StepLoss:
 
     def take(self) -> float | Tensor | None:
         """Return the loss of the step, and begin another."""
-        heard = self._heard
-        if len(heard) == 1 and not self._logged:
-            # What nearly every step of nearly every training is, quickly.
-            value: float | Tensor | None = heard[0][0]
-            heard.clear()
-            self._others = 0
-            return value
         value = self.value
         self._heard.clear()
         self._logged.clear()

@@ -64,7 +64,7 @@ def test_coverage_says_what_is_estimated() -> None:
         model(x).sum().backward()
         w.step()
     said = {row.layer: row.reason for row in w.coverage if row.state == "observed"}
-    assert "estimated from 16,384 values" in said["0"] and not said["3"]
+    assert "estimated from 8,192 values" in said["0"] and not said["3"]
     assert w.history["activation_mean"]["0"].values[0] == pytest.approx(wanted, abs=0.02)
 
 

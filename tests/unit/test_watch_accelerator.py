@@ -18,7 +18,7 @@ from nnwidget.watching import watch
 
 TENSORS = {
     "usual": torch.randn(3, 5, 7, generator=torch.Generator().manual_seed(0)),
-    "large": torch.randn(100, 100, generator=torch.Generator().manual_seed(1)),
+    "large": torch.randn(80, 100, generator=torch.Generator().manual_seed(1)),
     "nan and inf": torch.tensor([1.0, math.nan, math.inf, -math.inf, 0.0, 3.0]),
     "only nan": torch.full((4,), math.nan),
     "far from zero": torch.linspace(0, 1e-1, 5000) + 1e3,

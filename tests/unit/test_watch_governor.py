@@ -109,6 +109,17 @@ def test_looks_that_cost_too_much_are_taken_less_often():
     assert loop.price < 0.03
 
 
+def test_looks_that_have_become_cheap_are_taken_at_every_step_again():
+    def noise(step: int) -> float:
+        return 1e-3 * (step * 0.6180339887 % 1.0)
+
+    loop = Loop(Governor(0.02, "auto"), 1e-2, 1e-3, 5e-3, noise=noise).run(1_000)
+    assert loop.governor.stride > 1
+    loop.look = 5e-5
+    loop.run(2_000)
+    assert loop.governor.stride == 1 and loop.governor.cost.looks == pytest.approx(5e-5 / 1e-2, rel=0.3)
+
+
 def test_after_something_smelt_every_step_is_looked_at():
     loop = Loop(Governor(0.02, "auto"), 1e-4, 1e-5, 1e-4).run(4_000)
     loop.governor.alert(4_000)

@@ -445,7 +445,7 @@ def test_what_is_measured_in_part_to_keep_the_budget_is_said():
     torch.manual_seed(0)
     model = nn.Sequential(nn.Linear(300, 400), nn.ReLU())
     optimizer = torch.optim.SGD(model.parameters(), lr=0.0)
-    x = torch.randn(32, 300)
+    x = torch.randn(20, 300)
     found = []
     for level in (0, 2):
         with watch(model, optimizer, every=1, budget=None) as w:
