@@ -155,6 +155,7 @@ describe("filters", () => {
     draw(<Filters {...props} sort="norm" />);
     expect(captions()).toEqual(["1", "2", "0", "3"]);
     expect(find("[data-channel='1']").getAttribute("aria-label")).toBe("filter 1, norm 8");
+    expect(find(".nnw-sentence").textContent).toMatch(/Filters with the largest norm first\.$/);
   });
 
   test("are sorted by what Python says of their likeness once it has said so", () => {

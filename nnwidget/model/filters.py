@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from dataclasses import replace
-from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -15,7 +14,7 @@ from nnwidget.model import matrix
 from nnwidget.model.filter_grid import grid, join, pooled
 from nnwidget.model.filter_order import scores
 from nnwidget.model.statistics import dense, real
-from nnwidget.model.weight_parts import Part, gradient, is_norm, parts, weight_tensors
+from nnwidget.model.weight_parts import Part, gradient, is_convolution, is_norm, parts, weight_tensors
 from nnwidget.types import Array, FilterBank, Strip, WeightView
 
 NO_WEIGHTS = "This layer has no weights."
@@ -214,7 +213,9 @@ def _strips(module: nn.Module, part: Part, view: WeightView) -> FilterBank:
 
 def _storage(module: nn.Module, part: Part) -> str:
     """Say where a weight is not simply a parameter of floating-point numbers."""
-    notes: list[Any] = []
+    notes: list[str] = []
+    if part.kind == "matrix" and is_convolution(module):
+        notes.append("kernels without extent: an output channel a row, an input channel a column")
     for key, _, tensor in part.tensors[:1]:
         dtype = str(tensor.dtype).removeprefix("torch.")
         if tensor.is_quantized:

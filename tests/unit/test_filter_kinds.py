@@ -102,6 +102,7 @@ def test_a_kernel_without_extent_is_a_matrix() -> None:
     layer = nn.Conv2d(6, 4, 1, groups=2)
     bank = filters(layer)
     assert (bank.kind, bank.axes, bank.shape) == ("matrix", ("output", "input"), (4, 3))
+    assert "kernels without extent" in bank.note
     assert_shows(bank, layer.weight.flatten(1))
     assert filters(nn.Conv2d(6, 6, 1, groups=6)).kind == "channel", "depthwise: nothing to lay side by side"
 

@@ -51,7 +51,7 @@ function what(filters: FiltersResult): string {
 }
 
 /** What one sees, in a sentence or two. */
-export function filtersSentence(filters: FiltersResult, selected = -1): string {
+export function filtersSentence(filters: FiltersResult, selected = -1, sort = filters.sort): string {
   const parts = [what(filters)];
   if (filters.sections.length > 0) {
     const section = filters.section ?? 0;
@@ -60,9 +60,9 @@ export function filtersSentence(filters: FiltersResult, selected = -1): string {
   }
   if (filters.slices > 1) parts.push(`Slice ${filters.slice} of ${filters.slices} along depth.`);
   const rows = filters.kind === "matrix" ? "Rows" : "Filters";
-  if (filters.sort === "norm") parts.push(`${rows} with the largest norm first.`);
-  if (filters.sort === "activity") parts.push(`${rows} that answer most strongly to this input first.`);
-  if (filters.sort === "similarity") {
+  if (sort === "norm") parts.push(`${rows} with the largest norm first.`);
+  if (sort === "activity") parts.push(`${rows} that answer most strongly to this input first.`);
+  if (sort === "similarity") {
     const whom = selected >= 0 ? `${noun(filters)} ${selected}` : "the one with the largest norm";
     parts.push(`${rows} most like ${whom} first (cosine of all weights).`);
   }
