@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Callable, Mapping, Sequence
 from types import TracebackType
 from typing import TYPE_CHECKING, Any
@@ -57,6 +58,7 @@ class Explorer:
         self._leave: Callable[[], None] | None = None
         self._closed = False
         self._figure: DistributionFigure | None = None
+        self._drawing_lock = threading.Lock()
         self._regime = Regime(deliver)
         self._service = ExplorerService(
             self._session,
@@ -303,12 +305,14 @@ class Explorer:
 
     def _drawing(self) -> DistributionFigure:
         """Return the figure of all panels; bqplot is imported when somebody first looks at one."""
-        if self._figure is None:
-            from nnwidget.widgets.distribution_figure import DistributionFigure
+        # A loop's thread may draw it while a cell in another asks for it.
+        with self._drawing_lock:
+            if self._figure is None:
+                from nnwidget.widgets.distribution_figure import DistributionFigure
 
-            self._figure = DistributionFigure(log=self._panels.durable()["log_counts"])
-            self._panels.frame.observe(self._log_changed, names=["log_counts"])
-        return self._figure
+                self._figure = DistributionFigure(log=self._panels.durable()["log_counts"])
+                self._panels.frame.observe(self._log_changed, names=["log_counts"])
+            return self._figure
 
     def _log_changed(self, change: Any) -> None:
         if self._figure is not None:

@@ -11,6 +11,7 @@ from playwright.sync_api import Locator, expect
 
 from tests.e2e.lab import Lab, NotebookPage
 from tests.e2e.microscope import EXPLORE, SETUP, Microscope
+from tools import kernels
 
 
 def opened(lab: Lab, *more: str, **options) -> tuple[NotebookPage, Microscope]:
@@ -205,8 +206,9 @@ def test_alone_in_a_cell_it_follows_the_selection_and_its_figure_is_python_s(lab
     assert min(int(part) for part in re.findall(r"\d+", colour)[:3]) > 120
 
 
-def test_it_is_counted_and_drawn_while_a_cell_trains_and_not_while_hidden(lab: Lab) -> None:
-    notebook = lab.open([SETUP, EXPLORE, "train(wait=0.01)"])
+@pytest.mark.parametrize("kernel", [kernels.CURRENT, "ipykernel-6.31"])
+def test_it_is_counted_and_drawn_while_a_cell_trains_and_not_while_hidden(lab: Lab, kernel: str) -> None:
+    notebook = lab.open([SETUP, EXPLORE, "train(wait=0.01)"], kernel=kernel)
     notebook.run(0)
     notebook.run(1)
     scope = Microscope(notebook).wait()
