@@ -1,5 +1,5 @@
 /** How the values of a layer are distributed: toolbar, sentence, legend, chart with its brush, and the tiles in range. */
-import { useState } from "preact/hooks";
+import { useMemo, useState } from "preact/hooks";
 import { type Brush, channelsIn } from "../draw/bins";
 import type { DistributionResult, MapsResult, PageEdit, WireError } from "../wire/types";
 import { DistributionChart } from "./distribution_chart";
@@ -180,9 +180,20 @@ function Toolbar(
   },
 ) {
   const { result, layer, quantity, choices, most, table } = props;
-  const used = new Set([layer, ...result.series.map((series) => series.layer)]);
-  const left = choices.filter((name) => !used.has(name));
-  const full = result.series.length > most;
+  // Kept as it is while the pointer moves: a model may have thousands of layers.
+  const compare = useMemo(() => {
+    const used = new Set([layer, ...result.series.map((series) => series.layer)]);
+    const left = choices.filter((name) => !used.has(name));
+    if (left.length === 0 || result.series.length > most) return null;
+    return (
+      <Select
+        label="compare with another layer"
+        value={NONE}
+        choices={[{ value: NONE, label: "compare with…" }, ...left.map((name) => ({ value: name, label: name }))]}
+        onChoose={(name) => name !== NONE && props.onCompare(name)}
+      />
+    );
+  }, [choices, layer, result, most]);
   return (
     <div class="nnw-toolbar" role="group" aria-label="What the distribution counts">
       <strong class="nnw-layer-name" title={layer}>
@@ -207,14 +218,7 @@ function Toolbar(
           onChoose={(value) => props.onLog(value === "log")}
         />
       )}
-      {left.length > 0 && !full && (
-        <Select
-          label="compare with another layer"
-          value={NONE}
-          choices={[{ value: NONE, label: "compare with…" }, ...left.map((name) => ({ value: name, label: name }))]}
-          onChoose={(name) => name !== NONE && props.onCompare(name)}
-        />
-      )}
+      {compare}
       {props.counted && (
         <button type="button" class="nnw-button" aria-pressed={table} onClick={() => props.onTable(!table)}>
           {table ? "as chart" : "as table"}

@@ -1,4 +1,5 @@
 /** The distribution bound to the store. */
+import { useMemo } from "preact/hooks";
 import { MOST_COMPARED } from "../../state/distribution";
 import { Distribution } from "../distribution";
 import type { PanelProps } from "../mount";
@@ -7,13 +8,16 @@ import { tableName } from "./colours";
 export function DistributionPanel({ store, dark }: PanelProps) {
   const { view, look, durable, distribution } = store;
   const { selected, quantity, log_counts, scaling, colormap, channel, edits } = durable.signals;
-  const rows = store.layers.value.value?.rows ?? [];
-  const observable = rows.filter((row) => row.reason === "" && row.name !== "" && (row.calls ?? 1) > 0);
+  const rows = store.layers.value.value?.rows;
+  const choices = useMemo(() => {
+    const observable = rows?.filter((row) => row.reason === "" && row.name !== "" && (row.calls ?? 1) > 0);
+    return observable?.map((row) => row.name) ?? [];
+  }, [rows]);
   return (
     <Distribution
       result={distribution.region.value.value}
       layer={store.selected.value}
-      choices={observable.map((row) => row.name)}
+      choices={choices}
       most={MOST_COMPARED}
       quantity={quantity.value}
       log={log_counts.value}
