@@ -282,6 +282,8 @@ describe("a matrix", () => {
     expect(all(".nnw-heat-rows .nnw-tick").map((tick) => tick.textContent)).toEqual(["2", "0", "3", "1"]);
     const point = { tile: 0, row: 3, column: 1, rows: 1, columns: 1, gradient: false };
     expect(hoverWords(filters, point, null)).toBe("output 3, input 1: ≈ 21");
+    const pooled = { ...filters, weight: filters.weight && { ...filters.weight, pool: [2, 1] as [number, number] } };
+    expect(hoverWords(pooled, point, null)).toBe("output 3, input 1: …");
   });
 });
 

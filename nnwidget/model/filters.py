@@ -113,7 +113,8 @@ def chosen_part(every: dict[str, Part], view: WeightView, name: str) -> Part:
 
 def arranged(part: Part, tensor: Tensor, view: WeightView, name: str) -> tuple[Tensor, int | None]:
     """Bring a tensor into the part's order and cut out the section; says which section."""
-    values = part.arrange(dense(tensor.detach()))
+    # Quantised tensors can hardly be cut.
+    values = part.arrange(real(tensor) if tensor.is_quantized else dense(tensor.detach()))
     if not part.sections:
         return values, None
     section = 0 if view.section is None else view.section

@@ -62,7 +62,11 @@ def weight_tensors(module: nn.Module) -> dict[str, Tensor]:
     """
     found: dict[str, Tensor] = {}
     for name in ("weight", "bias"):
-        value = getattr(module, name, None)
+        try:
+            value = getattr(module, name, None)
+        except Exception:
+            # A property of the user's own; the parameters behind it are listed all the same.
+            continue
         if hasattr(module, "_packed_params") and callable(value):
             # Quantised layers have methods of these names.
             value = value()
@@ -225,6 +229,8 @@ def gradient(module: nn.Module, name: str) -> tuple[Tensor | None, str]:
     if parameter is None:
         if f"{local}_orig" in holder._parameters:
             return None, f"This weight is computed by pruning: choose {local}_orig to see its gradient."
+        if f"{local}_v" in holder._parameters:
+            return None, f"This weight is computed by weight normalisation: choose {local}_v to see its gradient."
         if parametrize.is_parametrized(holder, local):
             return (
                 None,

@@ -275,6 +275,31 @@ def test_why_there_is_no_gradient_is_said() -> None:
     assert "no parameter" in filters(nn.BatchNorm1d(3, affine=False)).gradient_note
 
 
+def test_a_property_that_refuses_hides_nothing_else() -> None:
+    class Refusing(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.kernel = nn.Parameter(torch.randn(3, 4))
+
+        @property
+        def weight(self) -> Tensor:
+            raise RuntimeError("not now")
+
+    layer = Refusing()
+    assert_shows(filters(layer), layer.kernel)
+
+
+@pytest.mark.filterwarnings("ignore:.*weight_norm.*:FutureWarning")
+def test_older_ways_to_compute_a_weight_name_where_its_gradient_is() -> None:
+    layer = nn.utils.weight_norm(nn.Linear(4, 3))
+    layer(torch.ones(1, 4)).sum().backward()
+    assert "choose weight_v" in filters(layer).gradient_note
+    assert_shows(filters(layer), layer.weight)
+    bank = filters(layer, WeightView(part="weight_v", gradient=True))
+    assert bank.gradient is not None
+    assert_shows(bank.gradient, layer.weight_v.grad)
+
+
 def test_tied_weights_name_each_other() -> None:
     net = nn.Sequential(nn.Embedding(5, 3), nn.Linear(3, 5, bias=False), nn.Linear(3, 5))
     net[1].weight = net[0].weight
@@ -294,6 +319,26 @@ def test_quantised_weights_are_the_numbers_that_are_computed_with() -> None:
     assert_shows(bank, layer.weight().dequantize())
     packed = next(module for module in layer.modules() if type(module).__name__ == "LinearPackedParams")
     assert "packed" in filters(packed).reason
+
+
+@pytest.mark.filterwarnings("ignore:.*quantize.*")
+def test_kernels_quantised_by_channel_are_cut_like_others() -> None:
+    class Kernels(nn.Conv2d):
+        def __init__(self) -> None:
+            super().__init__(4, 3, 3)
+            weight = self.weight.detach()
+            del self.weight
+            scales = torch.tensor([0.01, 0.02, 0.03])
+            stored = torch.quantize_per_channel(weight, scales, torch.zeros(3), axis=0, dtype=torch.qint8)
+            self.register_buffer("weight", stored)
+
+    layer = Kernels()
+    truth = layer.weight.dequantize()
+    bank = filters(layer, WeightView(mode=2, sort="similarity", reference=1))
+    assert_shows(bank, truth[:, 2])
+    assert bank.scores is not None
+    np.testing.assert_allclose(bank.scores, F.cosine_similarity(truth.flatten(1), truth[1:2].flatten(1)), atol=1e-6)
+    assert read(layer, WeightView(mode=2), 1, 0, 2) == [pytest.approx(truth[1, 2, 0, 2].item())]
 
 
 def test_whole_numbers_are_called_so() -> None:

@@ -124,6 +124,8 @@ function shownValue(filters: FiltersResult, point: WeightPoint): number | null {
   const [tiles = 0, rows = 0, columns = 0] = picture.codes.shape;
   const matrix = filters.kind === "matrix";
   const [top, left] = matrix && filters.window ? [filters.window[0], filters.window[2]] : [0, 0];
+  // A pixel of sorted rows averages rows that do not lie side by side: no single one has its value.
+  if (filters.order !== null && picture.pool[0] > 1) return null;
   const rank = filters.order === null ? point.row - top : filters.order.data.indexOf(point.row);
   const row = Math.floor(rank / picture.pool[0]);
   const column = Math.floor((point.column - left) / picture.pool[1]);

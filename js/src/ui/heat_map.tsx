@@ -228,7 +228,6 @@ export function HeatMap(props: HeatMapProps) {
           }}
           onPointerCancel={() => setDrag(null)}
           onPointerLeave={() => !drag && hover(null)}
-          onDblClick={() => props.onSight({ top: 0, bottom: rows, left: 0, right: columns })}
           onWheel={(event) => {
             // Without a key the wheel scrolls the notebook.
             if (!event.ctrlKey && !event.metaKey) return;
