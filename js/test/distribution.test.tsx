@@ -116,6 +116,11 @@ describe("words of a distribution", () => {
     expect(distributionSentence(result({}, ["features.4", "features.5"]))).toContain("3 layers over the same bins");
   });
 
+  it("tell a layer that is called by a number from a count", () => {
+    const series = { ...result().series[0], layer: "0" } as DistributionResult["series"][number];
+    expect(distributionSentence(result({ series: [series] }))).toContain("outputs of layer 0 for input 2");
+  });
+
   it("say what is not there", () => {
     const series = result().series[0] as DistributionResult["series"][number];
     const statistics = { ...series.statistics, count: 4, minimum: null, maximum: null } as NonNullable<

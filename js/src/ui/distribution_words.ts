@@ -19,6 +19,12 @@ export function seriesName(series: DistributionSeries): string {
   return [series.layer || series.type, series.what].filter(Boolean).join(".");
 }
 
+/** As `seriesName`, but within a sentence: a number alone would read as a count. */
+function inSentence(series: DistributionSeries): string {
+  const name = seriesName(series);
+  return /^\d/.test(name) ? `layer ${name}` : name;
+}
+
 function things(result: DistributionResult, many: number): string {
   if (result.quantity === "activations") return many === 1 ? "output" : "outputs";
   return result.quantity === "weights" ? (many === 1 ? "value" : "values") : many === 1 ? "gradient" : "gradients";
@@ -36,11 +42,11 @@ export function distributionSentence(result: DistributionResult): string {
     const words = `${plural(shown.length, "layer")} over the same bins, each in % of its own values`;
     if (!widest.statistics || reach(widest) < 0) return `${words}; none has a finite value.`;
     const { minimum, maximum } = widest.statistics;
-    return `${words}; ${seriesName(widest)} spreads widest, from ${number(minimum)} to ${number(maximum)}.`;
+    return `${words}; ${inSentence(widest)} spreads widest, from ${number(minimum)} to ${number(maximum)}.`;
   }
   const { statistics } = series;
   const where = result.quantity === "activations" ? ` for input ${result.input}` : "";
-  const whole = `${count(statistics.count)} ${things(result, statistics.count)} of ${seriesName(series)}${where}`;
+  const whole = `${count(statistics.count)} ${things(result, statistics.count)} of ${inSentence(series)}${where}`;
   if (statistics.count === 0)
     return `There are no values in ${seriesName(series)}: its shape is ${shapeWords(series)}.`;
   if (statistics.minimum === null) return `None of the ${whole} is a finite number.`;
