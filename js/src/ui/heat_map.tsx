@@ -5,7 +5,7 @@ import type { Place } from "../draw/axes";
 import { type Look, paintTiles, prepare } from "../draw/canvas";
 import type { TileSource } from "../draw/codes";
 import { between, including, moved, patchBox, type Sight, sightTicks, type Window, zoomed } from "../draw/sight";
-import { useSize } from "./pieces";
+import { FONT, useSize } from "./pieces";
 
 /** The picture of a window, as it came. */
 export interface Patch {
@@ -56,9 +56,12 @@ export function HeatMap(props: HeatMapProps) {
   const above = useRef<HTMLCanvasElement>(null);
   const beside = useRef<HTMLCanvasElement>(null);
   const [drag, setDrag] = useState<{ from: Place; to: Place; moved: boolean; x: number; y: number } | null>(null);
+  // Larger text takes more room beside the picture.
+  const zoom = size.font / FONT;
+  const gutter = Math.round(GUTTER * zoom);
   const roomy = {
-    width: Math.max(40, size.width - GUTTER - MARGIN - GAP - 8),
-    height: Math.max(40, size.height - MARGIN - GAP - BELOW - (props.title ? 22 : 4)),
+    width: Math.max(40, size.width - gutter - MARGIN - GAP - 8),
+    height: Math.max(40, size.height - MARGIN - GAP - (BELOW + (props.title ? 18 : 0)) * zoom - 4),
   };
   const width = Math.min(roomy.width, columns * CELL);
   const height = Math.min(roomy.height, rows * CELL);
@@ -104,7 +107,7 @@ export function HeatMap(props: HeatMapProps) {
   }, [patch]);
   const middle = (): Place =>
     cross ?? { row: Math.floor((sight.top + sight.bottom) / 2), column: Math.floor((sight.left + sight.right) / 2) };
-  const zoom = (factor: number, place: Place) => props.onSight(zoomed(sight, factor, place, rows, columns));
+  const enlarge = (factor: number, place: Place) => props.onSight(zoomed(sight, factor, place, rows, columns));
   const select = (place: Place) => {
     const row = rowAt(order, patch.window, place.row);
     if (row !== null) props.onSelect(row);
@@ -139,8 +142,8 @@ export function HeatMap(props: HeatMapProps) {
         const next = including(sight, to, rows, columns);
         if (next.top !== sight.top || next.left !== sight.left) props.onSight(next);
       }
-    } else if (event.key === "+" || event.key === "=") zoom(STEP, middle());
-    else if (event.key === "-") zoom(1 / STEP, middle());
+    } else if (event.key === "+" || event.key === "=") enlarge(STEP, middle());
+    else if (event.key === "-") enlarge(1 / STEP, middle());
     else if (event.key === "0") props.onSight({ top: 0, bottom: rows, left: 0, right: columns });
     else if (event.key === "Enter" || event.key === " ") select(middle());
     else if (event.key === "Escape" && cross) hover(null);
@@ -156,7 +159,7 @@ export function HeatMap(props: HeatMapProps) {
     height: `${(100 * high) / (sight.bottom - sight.top)}%`,
     width: `${(100 * wide) / (sight.right - sight.left)}%`,
   });
-  const rowTicks = sightTicks(sight.top, sight.bottom, height, 18);
+  const rowTicks = sightTicks(sight.top, sight.bottom, height, 18 * zoom);
   // Of sorted rows the numbers say something only where each has its own line.
   const dense = order !== null && rowTicks.length < sight.bottom - sight.top;
   const inSight = (place: Place) =>
@@ -169,7 +172,7 @@ export function HeatMap(props: HeatMapProps) {
       {props.title && <strong class="nnw-heat-title">{props.title}</strong>}
       <div
         class="nnw-heat-grid"
-        style={{ gridTemplateColumns: `${GUTTER}px ${width}px ${MARGIN}px`, columnGap: `${GAP}px` }}
+        style={{ gridTemplateColumns: `${gutter}px ${width}px ${MARGIN}px`, columnGap: `${GAP}px` }}
       >
         <div class="nnw-heat-corner" aria-hidden="true">
           <span>{columnWord} →</span>
@@ -234,7 +237,7 @@ export function HeatMap(props: HeatMapProps) {
             event.preventDefault();
             const place = at(event);
             hover(null);
-            if (place) zoom(event.deltaY < 0 ? 0.8 : 1.25, place);
+            if (place) enlarge(event.deltaY < 0 ? 0.8 : 1.25, place);
           }}
         >
           <canvas ref={canvas} aria-hidden="true" style={{ width: `${width}px`, height: `${height}px` }} />
@@ -270,7 +273,7 @@ export function HeatMap(props: HeatMapProps) {
         />
         <span />
         <div class="nnw-heat-columns" aria-hidden="true" style={{ width: `${width}px` }}>
-          {sightTicks(sight.left, sight.right, width, 14 + 8 * String(sight.right).length).map((column) => (
+          {sightTicks(sight.left, sight.right, width, (14 + 8 * String(sight.right).length) * zoom).map((column) => (
             <span
               key={column}
               class="nnw-tick nnw-tick-column"

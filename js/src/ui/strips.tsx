@@ -8,7 +8,7 @@ import { hull, type Range } from "../draw/range";
 import { barLevel, stripBars } from "../draw/strip_bars";
 import { number, plural } from "../format";
 import type { WeightStrip } from "../wire/types";
-import { useSize } from "./pieces";
+import { FONT, useSize } from "./pieces";
 
 export interface StripsProps {
   name: string;
@@ -28,7 +28,8 @@ const LABEL = 132;
 
 export function Strips({ name, strips, map, selected, at, words, onHover, onSelect }: StripsProps) {
   const [area, size] = useSize<HTMLDivElement>({ width: 560, height: 380 });
-  const width = Math.max(60, size.width - LABEL - 24);
+  const label = Math.round((LABEL * size.font) / FONT);
+  const width = Math.max(60, size.width - label - 24);
   const longest = Math.max(1, ...strips.map((strip) => strip.values.data.length));
   const pool = strips[0]?.pool ?? 1;
   const onKeyDown = (event: KeyboardEvent) => {
@@ -65,7 +66,7 @@ export function Strips({ name, strips, map, selected, at, words, onHover, onSele
           return (
             <Fragment key={strip.name}>
               <div class="nnw-strip-row" role="row">
-                <div class="nnw-strip-words" role="rowheader" style={{ width: `${LABEL}px` }}>
+                <div class="nnw-strip-words" role="rowheader" style={{ width: `${label}px` }}>
                   <strong title={strip.name}>{strip.name}</strong>
                   <span class="nnw-dim">
                     {number(strip.minimum)} to {number(strip.maximum)}
@@ -80,7 +81,7 @@ export function Strips({ name, strips, map, selected, at, words, onHover, onSele
               </div>
               {strip.gradient && slope && (
                 <div class="nnw-strip-row nnw-strip-gradient" role="row">
-                  <div class="nnw-strip-words" role="rowheader" style={{ width: `${LABEL}px` }}>
+                  <div class="nnw-strip-words" role="rowheader" style={{ width: `${label}px` }}>
                     <span>gradient of {strip.name}</span>
                     <span class="nnw-dim">
                       {number(slope.lo)} to {number(slope.hi)}
