@@ -305,6 +305,8 @@ export function filters(rows: readonly LayerRow[], params: FiltersParams): Filte
     window: kind === "matrix" ? [...window] : null,
     order: null,
     sort: params.sort,
+    reference: params.reference,
+    input: params.look?.input ?? null,
     scores: null,
     weight:
       kind === "rgb" ? picture([outputs, 3, 3, 3]) : kind === "matrix" ? picture([1, high, wide], high, wide) : null,

@@ -51,6 +51,8 @@ function bank(change: Partial<FiltersResult> = {}): FiltersResult {
     window: null,
     order: null,
     sort: "number",
+    reference: null,
+    input: null,
     scores: null,
     weight: picture(),
     gradient: null,
@@ -162,10 +164,29 @@ describe("filters", () => {
     const props = filtersProps({ sort: "similarity" });
     draw(<Filters {...props} />);
     expect(captions()).toEqual(["0", "1", "2", "3"]);
-    const scored = bank({ sort: "similarity", scores: f32([-0.5, 1, Number.NaN, 0.25]) });
+    const scored = bank({ sort: "similarity", reference: 1, scores: f32([-0.5, 1, Number.NaN, 0.25]) });
     draw(<Filters {...props} filters={scored} />);
     expect(captions()).toEqual(["2", "1", "3", "0"]);
     expect(find(".nnw-sentence").textContent).toContain("Filters most like filter 1 first (cosine of all weights).");
+    // Another one is chosen: the order stays until the answer about it is there, and through a training step.
+    draw(<Filters {...props} filters={scored} selected={3} />);
+    expect(captions()).toEqual(["2", "1", "3", "0"]);
+    const other = { ...scored, reference: 3, scores: f32([0.5, 0.1, 0.2, 1]) };
+    draw(<Filters {...props} filters={other} selected={3} />);
+    expect(captions()).toEqual(["3", "0", "2", "1"]);
+    draw(<Filters {...props} filters={{ ...other, scores: f32([0.1, 0.5, 0.2, 1]) }} selected={3} />);
+    expect(captions()).toEqual(["3", "0", "2", "1"]);
+  });
+
+  test("are sorted by activity anew for another input, not for an edit", () => {
+    const props = filtersProps({ sort: "activity" });
+    const one = bank({ sort: "activity", input: 0, scores: f32([0, 1, 2, 3]) });
+    draw(<Filters {...props} filters={one} />);
+    expect(captions()).toEqual(["3", "2", "1", "0"]);
+    draw(<Filters {...props} filters={{ ...one, scores: f32([3, 2, 1, 0]) }} />);
+    expect(captions()).toEqual(["3", "2", "1", "0"]);
+    draw(<Filters {...props} filters={{ ...one, input: 1, scores: f32([3, 2, 1, 0]) }} />);
+    expect(captions()).toEqual(["0", "1", "2", "3"]);
   });
 
   test("have their gradient beside them where there is one, else the reason", () => {

@@ -30,6 +30,8 @@ def filters_result(bench: Bench, want: FiltersOf, step: int | None) -> dict[str,
         "type": bench.table[want.layer].type,
         "step": step,
         "sort": want.view.sort,
+        "reference": want.view.reference if want.view.sort == "similarity" else None,
+        "input": want.look.input if want.view.sort == "activity" and want.look is not None else None,
         "tied": also,
         **bank_result(bank),
     }

@@ -154,6 +154,12 @@ def test_kernels_stand_beside_their_gradients_and_are_sorted_by_likeness(
     expect(panel.locator(".nnw-sentence")).to_contain_text("most like filter 3 first")
     expect(tiles.first).to_have_attribute("data-channel", "3")
     assert [int(str(tile.get_attribute("data-channel"))) for tile in tiles.all()] == order
+    # Another one is chosen where it lies; the order follows.
+    panel.locator('[data-channel="6"]').click()
+    expect(panel.locator(".nnw-sentence")).to_contain_text("most like filter 6 first")
+    order = truth(notebook, f"{likeness.replace('[3:4]', '[6:7]')}.argsort(descending=True).tolist()")
+    expect(tiles.first).to_have_attribute("data-channel", "6")
+    assert [int(str(tile.get_attribute("data-channel"))) for tile in tiles.all()] == order
     panel.locator('select[title="order"]').select_option("number")
     panel.locator('select[title="show"]').select_option("1")
     scope.button("gradient").click()

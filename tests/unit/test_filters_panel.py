@@ -108,11 +108,18 @@ def test_weights_are_sorted_by_how_the_layer_answers_to_the_chosen_input(page, e
     result = page.ask("filters", layer="conv", sort="activity", look={"layer": "conv", "input": 2})
     truth = np.abs(ex.activation("conv", input=2)).mean(axis=(1, 2))
     np.testing.assert_allclose(result["scores"], truth, rtol=1e-5)
+    assert result["input"] == 2
     rows = page.ask("filters", layer="big", sort="activity", look={"layer": "big", "input": 2}, window=[0, 4, 0, 6])
     order = np.argsort(-np.abs(ex.activation("big", input=2)), kind="stable")
     assert rows["order"].tolist() == order[:4].tolist()
     truth = model.big.weight.detach().numpy()[order[:4]]
     np.testing.assert_allclose(shown(rows)[0], truth, atol=np.ptp(truth) / 252)
+
+
+def test_what_others_were_compared_with_is_said(page):
+    result = page.ask("filters", layer="conv", sort="similarity", reference=2)
+    assert result["reference"] == 2 and result["scores"][2] == pytest.approx(1.0)
+    assert page.ask("filters", layer="conv", sort="norm", reference=2)["reference"] is None
 
 
 def test_what_has_no_activity_says_what_else_to_sort_by(page):

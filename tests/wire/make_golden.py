@@ -96,7 +96,7 @@ def matrix_result() -> dict[str, Any]:
     result = bank_result(filters(layer, view))
     # The last digit of these is the machine's own.
     result["weight"] |= {"mean": 0.5, "std": 2.5}
-    return {"layer": "слой", "sort": "norm", "tied": ["голова.weight"], **result}
+    return {"layer": "слой", "sort": "norm", "reference": None, "input": None, "tied": ["голова.weight"], **result}
 
 
 def strips_result() -> dict[str, Any]:
@@ -107,7 +107,7 @@ def strips_result() -> dict[str, Any]:
     layer.weight.grad = torch.tensor([0.0, 1.0, -1.0, 0.125])
     result = bank_result(filters(layer, WeightView(gradient=True)))
     result["strips"][0] |= {"std": 0.5}
-    return {"layer": "norm", "sort": "number", "tied": [], **result}
+    return {"layer": "norm", "sort": "number", "reference": None, "input": None, "tied": [], **result}
 
 
 def distribution() -> dict[str, Any]:

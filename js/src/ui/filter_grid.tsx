@@ -35,7 +35,7 @@ export function FilterGrid(props: FilterViewProps) {
   const index = useMemo(() => Array.from({ length: count }, (_, at) => at), [count]);
   const norms = weight.norms?.data ?? null;
   const given = filters.sort === sort ? (scores?.data ?? null) : null;
-  const places = useStableOrder(filters, props.selected, count, sort, norms, given);
+  const places = useStableOrder(filters, count, sort, norms, given);
   const extra = useMemo(() => {
     const word = { number: "norm", norm: "norm", activity: "activity", similarity: "cosine" }[sort];
     const values = sort === "number" || sort === "norm" ? norms : given;
@@ -79,14 +79,13 @@ export function FilterGrid(props: FilterViewProps) {
  */
 function useStableOrder(
   filters: FiltersResult,
-  selected: number,
   count: number,
   sort: FilterSort,
   norms: Float32Array | null,
   scores: Float32Array | null,
 ): readonly number[] {
-  const reference = sort === "similarity" ? selected : -1;
-  const question = [filters.layer, filters.part, count, sort, reference, scores !== null].join("|");
+  const { layer, part, reference, input } = filters;
+  const question = [layer, part, count, sort, reference, input, scores !== null].join("|");
   const kept = useRef({ question: "", order: [] as number[] });
   if (kept.current.question !== question) {
     kept.current = { question, order: filterOrder(count, sort, norms, scores) };

@@ -56,7 +56,7 @@ function Shown(props: FiltersProps & { filters: FiltersResult }) {
   const look = useWeightLook(weight ?? first, kind, range, props.colormap ?? "auto", props.dark);
   const second = useWeightLook(gradient, kind, range, props.colormap ?? "auto", props.dark);
   const selected = props.selected;
-  const sentence = filtersSentence(filters, selected, grid && props.sort === "norm" ? "norm" : filters.sort);
+  const sentence = filtersSentence(filters, grid && props.sort === "norm" ? "norm" : filters.sort);
   const notes = filtersNotes(filters);
   const words = props.words ?? "";
   const count = weight ? weight.count : (first?.count ?? 0);

@@ -51,7 +51,7 @@ function what(filters: FiltersResult): string {
 }
 
 /** What one sees, in a sentence or two. */
-export function filtersSentence(filters: FiltersResult, selected = -1, sort = filters.sort): string {
+export function filtersSentence(filters: FiltersResult, sort = filters.sort): string {
   const parts = [what(filters)];
   if (filters.sections.length > 0) {
     const section = filters.section ?? 0;
@@ -63,7 +63,8 @@ export function filtersSentence(filters: FiltersResult, selected = -1, sort = fi
   if (sort === "norm") parts.push(`${rows} with the largest norm first.`);
   if (sort === "activity") parts.push(`${rows} that answer most strongly to this input first.`);
   if (sort === "similarity") {
-    const whom = selected >= 0 ? `${noun(filters)} ${selected}` : "the one with the largest norm";
+    const { reference } = filters;
+    const whom = reference === null ? "the one with the largest norm" : `${noun(filters)} ${reference}`;
     parts.push(`${rows} most like ${whom} first (cosine of all weights).`);
   }
   return parts.join(" ");

@@ -260,6 +260,10 @@ export interface FiltersResult {
   /** The rows in sight, where they are sorted. */
   order: ArrayView<Int32Array> | null;
   sort: FilterSort;
+  /** What others were compared with; null: the one with the largest norm. */
+  reference: number | null;
+  /** The input whose activity sorts them. */
+  input: number | null;
   /** What filters are sorted by, where that is not their norm; (n,). */
   scores: ArrayView<Float32Array> | null;
   weight: WeightPicture | null;
