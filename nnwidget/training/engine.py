@@ -106,6 +106,10 @@ class Engine:
         self.snapshots: Snapshots | None = None
         self._graphs: int | None = compiled_graphs()
         self._others = False
+        # Of what is done here, seconds that are due to steps before this one.
+        self._later = 0.0
+        # Seconds in which hooks were attached for the next look, and taken off after the last.
+        self._arranged = 0.0
         self._inside = 0.0
         self._out = self._flushed = time.perf_counter()
         self._forwards = ForwardGate(self.gate, self._is_loop, self._hold, lambda: self.gate.ends(self.step))
@@ -159,7 +163,12 @@ class Engine:
         self._flushed = time.perf_counter()
         try:
             self._rows.deliver(wait=wait)
-            self.sampler.deliver(wait=wait)
+            began = time.perf_counter()
+            records = self.sampler.deliver(wait=wait)
+            if records:
+                seconds = time.perf_counter() - began
+                self._later += seconds
+                self.governor.delivered(records, seconds)
         except Exception as error:  # a history that fails is no reason to fail the loop
             self._failed(error)
 
@@ -337,17 +346,23 @@ class Engine:
         inside = self._inside + (self.sampler.seconds if recorded else 0.0)
         if recorded:
             self._rows.note("watch_time", self.governor.extra(took, inside) + time.perf_counter() - now)
+        self._later = 0.0
         if now - self._flushed > _FLUSH or (recorded and self.sampler.presses):
             self.flush()
+        after = time.perf_counter() - now - self._later + self._arranged
         if recorded:
-            self.governor.recorded(self.step, took, inside, time.perf_counter() - now)
+            self.governor.recorded(self.step, took, inside, after)
         elif looked:
-            self.governor.looked(self.step, took, inside, time.perf_counter() - now)
+            self.governor.looked(self.step, took, inside, after)
         else:
             self.flight.keeper.slept(steps)
             self.governor.passed(self.step, steps, took)
         self._inside = 0.0
+        if recorded or looked:
+            self._arranged = 0.0
+        began = time.perf_counter()
         self._prepare()
+        self._arranged += time.perf_counter() - began
         if self.listener is not None:
             started = time.perf_counter()
             self.listener(self.step, recorded)

@@ -14,7 +14,7 @@ LEVELS: tuple[int | None, ...] = (None, 16_384, 4_096)
 # A level is left for a cheaper one when its cadence would be slower than this.
 _SPARSEST = (25, 100, math.inf)
 _AT_LEAST = 2_000  # steps between two recorded ones at most
-_MOST_STRIDE = 50  # steps between two looks at loss and gradient norm at most
+_MOST_STRIDE = 100  # steps between two looks at loss and gradient norm at most
 _LOOKS_SHARE = 0.6  # of the budget, for those looks and the losses in between
 SNAPSHOTS_SHARE = 0.25  # of the budget, for snapshots of pinned inputs where there are any
 _LEAST_SHARE = 0.2  # of the budget, for recorded steps, where the looks cost more than their share
@@ -112,6 +112,7 @@ class Governor:
         self._inside: deque[float] = deque(maxlen=15)
         self._looks: deque[float] = deque(maxlen=15)
         self._extra: deque[float] = deque(maxlen=9)
+        self._late: deque[float] = deque(maxlen=9)
         self._alone: deque[float] = deque(maxlen=15)
         self._start = start
         self._spent = 0.0
@@ -208,6 +209,12 @@ class Governor:
             self._extra.append(_UNSEEN * inside + after)
         self._choose(step)
 
+    def delivered(self, records: int, seconds: float) -> None:
+        """Take in time that went into measuring what recorded steps had taken."""
+        self._time += seconds
+        self._spent += seconds
+        self._late.append(seconds / records)
+
     def extra(self, took: float, inside: float) -> float:
         """Return what a recorded step took more than those before it, or by its own hooks where there are none."""
         return max(took - statistics.median(list(self._plain)[-3:]), 0.0) if self._plain else _UNSEEN * inside
@@ -240,11 +247,16 @@ class Governor:
         if not step:
             return Cost(0.0, 1, 0.0, 0.0, 0.0, 0.0, 0)
         every = float(self._every) if self._every != "auto" else float(self._gap)
-        extra = statistics.median(self._extra) if self._extra else 0.0
+        extra = self._record()
         showing = self._showing / self._time if self._time else 0.0
         snapped = self._snapped / self._time if self._time else 0.0
         looks, pairs = self._looking() / step, len(self._extra)
         return Cost(looks, self.stride, extra / every / step, showing, every, step, pairs, snapped)
+
+    def _record(self) -> float:
+        """Seconds a recorded step costs, what is measured of it later included."""
+        late = statistics.median(self._late) if self._late else 0.0
+        return (statistics.median(self._extra) if self._extra else 0.0) + late
 
     def _look(self) -> float:
         return statistics.median(self._looks) if self._looks else 0.0
@@ -282,12 +294,13 @@ class Governor:
             alone = self.step
             allowed = (1 - self.reserved) * self._budget * alone
             left = max(allowed - self._looking(), _LEAST_SHARE * self._budget * alone)
-            self._gap = math.ceil(max(statistics.median(self._extra) / left, 1))
+            self._gap = math.ceil(max(self._record() / left, 1))
             # What the first comparisons cost beyond the budget is saved afterwards.
             owed = min(int(self._spent / left) - (step - self._start), _PATIENCE * self._gap)
             if self._gap > _SPARSEST[self.level]:
                 self.level += 1
                 self._extra.clear()
+                self._late.clear()
         self._gap = min(self._gap, _AT_LEAST)
         self._next = step + max(self._gap, owed)
 

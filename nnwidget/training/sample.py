@@ -149,12 +149,14 @@ class Sampler:
         flow.courier.send()
         self._under_way.append(sample)
 
-    def deliver(self, *, wait: bool = False) -> None:
-        """Hand the history what has arrived."""
+    def deliver(self, *, wait: bool = False) -> int:
+        """Hand the history what has arrived, and return of how many steps it was."""
+        before = len(self._under_way)
         while self._under_way and self._under_way[0].flow.courier.arrived(wait=wait):
             if not self._joined(self._under_way[0]):
                 break
             self._deliver(self._under_way.pop(0))
+        return before - len(self._under_way)
 
     def close(self) -> None:
         """Remove every hook; what is under way can still be delivered."""

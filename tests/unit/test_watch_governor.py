@@ -126,6 +126,19 @@ def test_after_something_smelt_every_step_is_looked_at():
     assert all(loop.governor.looks(step) for step in range(4_001, 4_200))
 
 
+def test_what_is_measured_later_counts():
+    at_once = Loop(Governor(0.02, "auto"), 1e-2, 1e-5, 2e-3).run(3_000)
+
+    class Late(Governor):
+        def recorded(self, step, took, inside, after):
+            super().recorded(step, took - 1e-3, inside, after)
+            self.delivered(1, 1e-3)
+
+    later = Loop(Late(0.02, "auto"), 1e-2, 1e-5, 2e-3).run(3_000)
+    assert len(later.recorded) == pytest.approx(len(at_once.recorded), rel=0.05)
+    assert later.governor.cost.recorded_steps == pytest.approx(at_once.governor.cost.recorded_steps, rel=0.05)
+
+
 def test_less_is_measured_before_less_often_than_is_useful():
     rich = Loop(Governor(0.02, "auto"), 1e-2, 1e-5, 2e-3).run(3_000)
     assert rich.governor.level == 0 and max(gaps(rich)) <= 60

@@ -97,8 +97,8 @@ def test_a_script_that_is_killed_loses_two_seconds_at_most_and_is_continued(tmp_
     assert max(step for step, (when, _) in first.items() if when <= killed - LOST) <= steps[-1] <= KILLED
     assert values.tolist() == pytest.approx([first[step][1] for step in steps.tolist()])
     for quantity in ("total_grad_norm", "step_time", "lr"):
-        # The loss may be heard in steps that are not looked at, of which there are 49 in a row at most.
-        assert steps[-1] - 50 < history[quantity].steps[-1] <= steps[-1]
+        # The loss may be heard in steps that are not looked at, of which there are 99 in a row at most.
+        assert steps[-1] - 100 < history[quantity].steps[-1] <= steps[-1]
         assert np.isfinite(history[quantity].values).all()
     for layer in ("0", "1", "3"):
         found = history["grad_norm"][layer]
