@@ -162,6 +162,7 @@ class Engine:
             return
         self._flushed = time.perf_counter()
         try:
+            self._overheard.stepped(self.step)
             self._rows.deliver(wait=wait)
             began = time.perf_counter()
             records = self.sampler.deliver(wait=wait)
@@ -194,7 +195,6 @@ class Engine:
             self._remove()
         if os.getpid() == self._pid:
             self._log.stepped()
-            self._overheard.stepped(self.step)
             self.flush(wait=True)
         self.meanwhile = self.listener = self.snapshots = None
 

@@ -35,6 +35,8 @@ class Overheard:
 
     def stepped(self, step: int) -> None:
         """Make rows of all steps up to this one."""
+        if not self._heard:
+            return
         heard, self._heard = self._heard, []
         loss, last, at = StepLoss(), 0, 0.0
         for place, (number, wall, value, source) in enumerate(heard):

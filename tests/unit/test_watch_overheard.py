@@ -43,15 +43,18 @@ def test_a_loss_module_is_heard_in_each_step():
     assert walls.steps.tolist() == list(range(1, STEPS + 1)) and sorted(walls.values) == walls.values.tolist()
 
 
+class Returns(nn.Module):
+    """A model that returns its loss."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.net = net()
+
+    def forward(self, x, y):
+        return SimpleNamespace(loss=functional.cross_entropy(self.net(x), y))
+
+
 def test_a_loss_in_the_output_is_that_of_its_step():
-    class Returns(nn.Module):
-        def __init__(self) -> None:
-            super().__init__()
-            self.net = net()
-
-        def forward(self, x, y):
-            return SimpleNamespace(loss=functional.cross_entropy(self.net(x), y))
-
     model = Returns()
     w, seen = quietly(model, lambda x, y, w: model(x, y).loss)
     assert losses(w) == pytest.approx(seen)
@@ -110,10 +113,12 @@ def test_a_loss_that_is_not_finite_is_found_at_once_and_wakes_the_watch():
     assert w._engine.governor.stride == 1
 
 
-def test_where_even_that_costs_too_much_only_looks_are_kept(monkeypatch):
+@pytest.mark.parametrize("returned", [False, True])
+def test_where_even_that_costs_too_much_only_looks_are_kept(monkeypatch, returned):
     monkeypatch.setattr(Governor, "overhears", property(lambda self: False))
-    model, criterion = net(), nn.CrossEntropyLoss()
-    w, seen = quietly(model, lambda x, y, w: criterion(model(x), y))
+    criterion = nn.CrossEntropyLoss()
+    model = Returns() if returned else net()
+    w, seen = quietly(model, lambda x, y, w: model(x, y).loss if returned else criterion(model(x), y))
     series = w.history["loss"]
     assert set(LOOKED) <= set(series.steps.tolist()) and len(series.steps) < 15
     assert series.values.tolist() == pytest.approx([seen[step - 1] for step in series.steps.tolist()])
