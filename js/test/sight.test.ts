@@ -1,5 +1,6 @@
 import { describe, expect, test } from "vitest";
 import { filterOrder } from "../src/draw/filter_order";
+import { rankOf, rowAt, snapped } from "../src/draw/heat";
 import { between, including, moved, patchBox, sightTicks, suffices, whole, zoomed } from "../src/draw/sight";
 import { barLevel, stripBars } from "../src/draw/strip_bars";
 
@@ -58,6 +59,35 @@ describe("what is in sight of a matrix", () => {
   test("has round numbers along its sides", () => {
     expect(sightTicks(37, 97, 120, 20)).toEqual([40, 50, 60, 70, 80, 90]);
     expect(sightTicks(5, 9, 400, 20)).toEqual([5, 6, 7, 8]);
+  });
+});
+
+describe("the picture of a part of a matrix", () => {
+  test("names the rows it shows, sorted or not", () => {
+    const order = Int32Array.of(7, 2, 5);
+    const window = [10, 13, 0, 4] as const;
+    expect([9, 10, 12, 13].map((place) => rowAt(order, window, place))).toEqual([null, 7, 5, null]);
+    expect([2, 7, 3, -1].map((row) => rankOf(order, window, row))).toEqual([11, 10, -1, -1]);
+    expect(rowAt(null, window, 11)).toBe(11);
+  });
+
+  test("has blocks that begin at its window, not at zero", () => {
+    const patch = {
+      source: {
+        codes: new Uint8Array(0),
+        lo: new Float32Array(0),
+        hi: new Float32Array(0),
+        rows: 0,
+        columns: 0,
+        depth: 1,
+      },
+      window: [10, 40, 3, 99],
+      pool: [4, 5],
+      rowNorms: new Float32Array(0),
+      columnNorms: new Float32Array(0),
+    } as const;
+    expect(snapped(patch, { row: 17, column: 12 })).toEqual({ row: 14, column: 8 });
+    expect(snapped(patch, { row: 10, column: 3 })).toEqual({ row: 10, column: 3 });
   });
 });
 

@@ -1,12 +1,13 @@
 /** A matrix of weights under a window, with its gradient beside it where there is one: both show the same part. */
 
 import { useEffect, useMemo, useState } from "preact/hooks";
+import { type Patch, rankOf, rowAt } from "../draw/heat";
 import { isWhole, type Sight, suffices, toSight, toWindow, whole, zoomed } from "../draw/sight";
 import type { WeightPicture } from "../wire/types";
 import type { FilterViewProps } from "./filter_grid";
 import { filterSource } from "./filter_look";
 import { RangeAndColours } from "./filters_toolbar";
-import { HeatMap, type Patch, rowAt } from "./heat_map";
+import { HeatMap } from "./heat_map";
 
 /** A wheel or a drag that rests this long is asked. */
 const REST_MS = 80;
@@ -32,8 +33,8 @@ export function FilterMatrix(props: FilterViewProps) {
   // In places of the picture; the point names the row itself.
   const cross = useMemo(() => {
     if (!point) return null;
-    const row = order === null ? point.row : window[0] + Array.prototype.indexOf.call(order, point.row);
-    return { row, column: point.column };
+    const row = order === null ? point.row : rankOf(order, window, point.row);
+    return row < 0 ? null : { row, column: point.column };
   }, [point, order, window]);
   const toSightOf = (next: Sight) => setKept({ key, sight: next });
   const shared = {

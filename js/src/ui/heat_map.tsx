@@ -3,18 +3,9 @@
 import { useLayoutEffect, useMemo, useRef, useState } from "preact/hooks";
 import type { Place } from "../draw/axes";
 import { type Look, paintTiles, prepare } from "../draw/canvas";
-import type { TileSource } from "../draw/codes";
-import { between, including, moved, patchBox, type Sight, sightTicks, type Window, zoomed } from "../draw/sight";
+import { marginBars, type Patch, rankOf, rowAt, snapped } from "../draw/heat";
+import { between, including, moved, patchBox, type Sight, sightTicks, zoomed } from "../draw/sight";
 import { FONT, useSize } from "./pieces";
-
-/** The picture of a window, as it came. */
-export interface Patch {
-  source: TileSource;
-  window: Window;
-  pool: readonly [number, number];
-  rowNorms: Float32Array;
-  columnNorms: Float32Array;
-}
 
 export interface HeatMapProps {
   name: string;
@@ -82,9 +73,9 @@ export function HeatMap(props: HeatMapProps) {
   }, [placed, sight, look, width, height, ratio]);
   useLayoutEffect(() => {
     const across = above.current && prepare(above.current, width, MARGIN);
-    if (across) bars(across, patch.columnNorms, placed, sight, "column");
+    if (across) marginBars(across, patch.columnNorms, placed, sight, "column");
     const down = beside.current && prepare(beside.current, MARGIN, height);
-    if (down) bars(down, patch.rowNorms, placed, sight, "row");
+    if (down) marginBars(down, patch.rowNorms, placed, sight, "row");
   }, [placed, sight, width, height, ratio, props.dark]);
 
   const at = (event: MouseEvent): Place | null => {
@@ -286,55 +277,4 @@ export function HeatMap(props: HeatMapProps) {
       </div>
     </div>
   );
-}
-
-/** The number of the row at a place of the picture; null where the picture does not say it. */
-export function rowAt(order: ArrayLike<number> | null, window: Window, place: number): number | null {
-  if (order === null) return place;
-  const row = order[place - window[0]];
-  return row === undefined ? null : row;
-}
-
-/** The first place of the block that a pixel averages. */
-function snapped(patch: Patch, place: Place): Place {
-  const first = (from: number, size: number, at: number) => from + Math.floor((at - from) / size) * size;
-  return {
-    row: Math.max(0, first(patch.window[0], patch.pool[0], place.row)),
-    column: Math.max(0, first(patch.window[2], patch.pool[1], place.column)),
-  };
-}
-
-function rankOf(order: ArrayLike<number>, window: Window, row: number): number {
-  if (row < 0) return -1;
-  for (let at = 0; at < order.length; at++) if (order[at] === row) return window[0] + at;
-  return -1;
-}
-
-/** Draws norms as bars that grow away from the picture. */
-function bars(
-  context: CanvasRenderingContext2D,
-  norms: Float32Array,
-  patch: { window: Window; pool: readonly [number, number]; rows: number; columns: number },
-  sight: Sight,
-  along: "row" | "column",
-): void {
-  const { width, height } = context.canvas;
-  let most = 0;
-  for (const norm of norms) if (Number.isFinite(norm)) most = Math.max(most, norm);
-  const box = patchBox(patch, sight, width, height);
-  const style = getComputedStyle(context.canvas);
-  const count = norms.length;
-  const each = (along === "row" ? box.height : box.width) / count;
-  const start = along === "row" ? box.y : box.x;
-  norms.forEach((norm, at) => {
-    const finite = Number.isFinite(norm);
-    // What is not finite reaches to the end, in the colour of errors.
-    context.fillStyle = finite ? style.color : style.outlineColor;
-    const part = finite ? (most > 0 ? norm / most : 0) : 1;
-    // Whole pixels, or neighbours would shine through each other.
-    const from = Math.round(start + at * each);
-    const size = Math.max(1, Math.round(start + (at + 1) * each) - from - (each > 4 ? 1 : 0));
-    if (along === "row") context.fillRect(0, from, part * width, size);
-    else context.fillRect(from, height - part * height, size, part * height);
-  });
 }
