@@ -5,20 +5,18 @@ The other side of this contract is ``js/src/wire/types.ts``.
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Literal, TypeAlias
 
 from nnwidget.errors import MessageError, NNWidgetError
 from nnwidget.types import WeightView
+from nnwidget.wire import fields
 
 PROTOCOL = 1
 MAX_EDITS = 256
 # Four curves can be told apart by their stroke alone.
 MAX_COMPARED = 3
-_MAX_INT = 2**31 - 1
-_MAX_TEXT = 4096
 
 
 @dataclass(frozen=True, slots=True)
@@ -207,54 +205,14 @@ class Bye:
 Message: TypeAlias = Hello | Request | Cancel | Ack | Watch | Bye
 
 
-def _mapping(value: object, what: str) -> Mapping[str, Any]:
-    if not isinstance(value, Mapping) or not all(isinstance(key, str) for key in value):
-        raise MessageError(f"{what} is not an object.", argument=what)
-    return value
-
-
-def _text(source: Mapping[str, Any], key: str) -> str:
-    value = source.get(key)
-    if not isinstance(value, str) or len(value) > _MAX_TEXT:
-        raise MessageError(f"'{key}' is not a text of at most {_MAX_TEXT} characters.", argument=key)
-    return value
-
-
-def _integer(
-    source: Mapping[str, Any], key: str, low: int = 0, high: int = _MAX_INT, default: int | None = None
-) -> int:
-    value = source.get(key, default)
-    if isinstance(value, bool) or not isinstance(value, int) or not low <= value <= high:
-        raise MessageError(f"'{key}' is not a whole number from {low} to {high}.", argument=key)
-    return value
-
-
-def _flag(source: Mapping[str, Any], key: str) -> bool:
-    value = source.get(key)
-    if not isinstance(value, bool):
-        raise MessageError(f"'{key}' is neither true nor false.", argument=key)
-    return value
-
-
-def _number(source: Mapping[str, Any], key: str) -> float:
-    value = source.get(key)
-    if isinstance(value, bool) or not isinstance(value, int | float) or abs(value) > 1e30 or math.isnan(value):
-        raise MessageError(f"'{key}' is not a finite number.", argument=key)
-    return float(value)
-
-
-def _optional(read: Callable[..., Any], source: Mapping[str, Any], key: str) -> Any:
-    return None if source.get(key) is None else read(source, key)
-
-
 def _edit(value: object) -> PageEdit:
-    source = _mapping(value, "edit")
+    source = fields.mapping(value, "edit")
     op = source.get("op")
-    layer, channel = _text(source, "layer"), _optional(_integer, source, "channel")
+    layer, channel = fields.text(source, "layer"), fields.optional(fields.integer, source, "channel")
     if op == "scale":
-        return PageEdit(layer, "scale", channel, factor=_number(source, "factor"))
+        return PageEdit(layer, "scale", channel, factor=fields.number(source, "factor"))
     if op == "clamp":
-        low, high = _optional(_number, source, "min"), _optional(_number, source, "max")
+        low, high = fields.optional(fields.number, source, "min"), fields.optional(fields.number, source, "max")
         if low is None and high is None:
             raise MessageError("A limit needs a smallest or a largest value.", layer=layer, argument="min")
         if low is not None and high is not None and low > high:
@@ -275,155 +233,140 @@ def parse_edits(value: object) -> tuple[PageEdit, ...]:
 
 
 def _look(value: object) -> Look:
-    source = _mapping(value, "params")
+    source = fields.mapping(value, "params")
     want = source.get("want", ["maps", "prediction"])
     if not isinstance(want, Sequence) or not all(
         isinstance(w, str) and w in ("maps", "channel", "prediction") for w in want
     ):
         raise MessageError("'want' names something that cannot be looked at.", argument="want")
     return Look(
-        layer=_text(source, "layer"),
-        input=_integer(source, "input", default=0),
-        call=_integer(source, "call", default=0),
-        output=_optional(_text, source, "output"),
-        edge=_integer(source, "edge", 4, 2048, default=96),
-        channel=_optional(_integer, source, "channel"),
+        layer=fields.text(source, "layer"),
+        input=fields.integer(source, "input", default=0),
+        call=fields.integer(source, "call", default=0),
+        output=fields.optional(fields.text, source, "output"),
+        edge=fields.integer(source, "edge", 4, 2048, default=96),
+        channel=fields.optional(fields.integer, source, "channel"),
         edits=parse_edits(source.get("edits", ())),
         want=frozenset(want),
     )
 
 
 def _filters(value: object) -> FiltersOf:
-    source = _mapping(value, "params")
+    source = fields.mapping(value, "params")
     mode = source.get("mode", "auto")
     if mode not in ("auto", "norm"):
-        mode = _integer(source, "mode")
+        mode = fields.integer(source, "mode")
     view = WeightView(
-        part=_optional(_text, source, "part"),
-        section=None if source.get("section") is None else _integer(source, "section", -1),
+        part=fields.optional(fields.text, source, "part"),
+        section=None if source.get("section") is None else fields.integer(source, "section", -1),
         mode=mode,
-        slice=_optional(_integer, source, "slice"),
-        window=None if source.get("window") is None else _numbers(source, "window", 4),  # type: ignore[arg-type]  # four
-        room=_numbers({"room": (384, 512), **source}, "room", 2, 4, 4096),  # type: ignore[arg-type]  # two
-        edge=_integer(source, "edge", 4, 2048, default=96),
+        slice=fields.optional(fields.integer, source, "slice"),
+        window=None if source.get("window") is None else fields.numbers(source, "window", 4),  # type: ignore[arg-type]  # four
+        room=fields.numbers({"room": (384, 512), **source}, "room", 2, 4, 4096),  # type: ignore[arg-type]  # two
+        edge=fields.integer(source, "edge", 4, 2048, default=96),
         sort=_sort(source.get("sort", "number")),  # type: ignore[arg-type]  # one of the four
-        reference=_optional(_integer, source, "reference"),
-        gradient=_flag({"gradient": False, **source}, "gradient"),
+        reference=fields.optional(fields.integer, source, "reference"),
+        gradient=fields.flag({"gradient": False, **source}, "gradient"),
     )
     look = None if source.get("look") is None else _look(source["look"])
-    return FiltersOf(_text(source, "layer"), view, look)
-
-
-def _numbers(source: Mapping[str, Any], key: str, count: int, low: int = 0, high: int = _MAX_INT) -> tuple[int, ...]:
-    value = source.get(key)
-    if isinstance(value, str | bytes) or not isinstance(value, Sequence) or len(value) != count:
-        raise MessageError(f"'{key}' is not a list of {count} whole numbers.", argument=key)
-    return tuple(_integer({key: item}, key, low, high) for item in value)
+    return FiltersOf(fields.text(source, "layer"), view, look)
 
 
 def _weight(value: object) -> WeightAt:
-    source = _mapping(value, "params")
+    source = fields.mapping(value, "params")
     return WeightAt(
         _filters(source),
-        tile=_integer(source, "tile", default=0),
-        row=_integer(source, "row"),
-        column=_integer(source, "column"),
-        rows=_integer(source, "rows", 1, default=1),
-        columns=_integer(source, "columns", 1, default=1),
-        gradient=_flag({"of_gradient": False, **source}, "of_gradient"),
+        tile=fields.integer(source, "tile", default=0),
+        row=fields.integer(source, "row"),
+        column=fields.integer(source, "column"),
+        rows=fields.integer(source, "rows", 1, default=1),
+        columns=fields.integer(source, "columns", 1, default=1),
+        gradient=fields.flag({"of_gradient": False, **source}, "of_gradient"),
     )
 
 
 def _distribution(value: object) -> DistributionOf:
-    source = _mapping(value, "params")
+    source = fields.mapping(value, "params")
     others = _names(source.get("others", ()), "others")
     if len(others) > MAX_COMPARED:
         raise MessageError(f"At most {MAX_COMPARED} layers can be compared with one.", argument="others")
     quantity = _quantity(source.get("quantity", "activations"))
-    parameter = _text({"parameter": "", **source}, "parameter")
+    parameter = fields.text({"parameter": "", **source}, "parameter")
     look = _look(source)
     others = [name for name in dict.fromkeys(others) if name != look.layer]
     return DistributionOf(look, tuple(others), quantity, parameter)  # type: ignore[arg-type]  # one of three
 
 
 def _value(value: object) -> ValueAt:
-    source = _mapping(value, "params")
-    return ValueAt(_look(source), _integer(source, "channel"), _integer(source, "row"), _integer(source, "column"))
+    source = fields.mapping(value, "params")
+    return ValueAt(
+        _look(source),
+        fields.integer(source, "channel"),
+        fields.integer(source, "row"),
+        fields.integer(source, "column"),
+    )
 
 
 def _names(value: object, key: str = "selected") -> list[str]:
     if not isinstance(value, Sequence) or isinstance(value, str | bytes) or len(value) > 64:
         raise MessageError(f"'{key}' is not a list of layer names.", argument=key)
-    return [_text({key: name}, key) for name in value]
+    return [fields.text({key: name}, key) for name in value]
 
 
-def _choice(*allowed: str) -> Callable[[object], str]:
-    def read(value: object) -> str:
-        if not isinstance(value, str) or value not in allowed:
-            raise MessageError(f"{value!r:.40} is none of {', '.join(allowed)}.")
-        return value
-
-    return read
-
-
-def _whole(low: int) -> Callable[[object], int]:
-    return lambda value: _integer({"value": value}, "value", low)
-
-
-_sort = _choice("number", "norm", "activity", "similarity")
-_quantity = _choice("activations", "weights", "gradients")
+_sort = fields.choice("number", "norm", "activity", "similarity")
+_quantity = fields.choice("activations", "weights", "gradients")
 COLORMAPS = ("auto", "viridis", "magma", "cividis", "greys", "diverging")
 _DURABLE: Mapping[str, Callable[[object], Any]] = {
     "selected": _names,
-    "input": _whole(0),
-    "channel": _whole(-1),
-    "call": _whole(0),
-    "output": lambda value: _text({"output": value}, "output"),
-    "view": _choice("maps", "filters", "distribution"),
+    "input": fields.whole(0),
+    "channel": fields.whole(-1),
+    "call": fields.whole(0),
+    "output": lambda value: fields.text({"output": value}, "output"),
+    "view": fields.choice("maps", "filters", "distribution"),
     "quantity": _quantity,
-    "parameter": lambda value: _text({"parameter": value}, "parameter"),
-    "log_counts": lambda value: _flag({"log_counts": value}, "log_counts"),
-    "colormap": _choice(*COLORMAPS),
-    "scaling": _choice("layer", "channel", "symmetric"),
+    "parameter": lambda value: fields.text({"parameter": value}, "parameter"),
+    "log_counts": lambda value: fields.flag({"log_counts": value}, "log_counts"),
+    "colormap": fields.choice(*COLORMAPS),
+    "scaling": fields.choice("layer", "channel", "symmetric"),
     "edits": parse_edits,
 }
 
 
 def _durable(value: object) -> Durable:
-    source = _mapping(value, "params")
+    source = fields.mapping(value, "params")
     unknown = sorted(set(source) - set(_DURABLE))
     if unknown:
         raise MessageError(f"'{unknown[0]:.40}' cannot be set from the page.", argument="params")
     return Durable({key: _DURABLE[key](item) for key, item in source.items()})
 
 
-_action = _choice("pause", "resume", "step", "stop")
+_action = fields.choice("pause", "resume", "step", "stop")
 
 
 def _control(value: object) -> Control:
-    return Control(_action(_mapping(value, "params").get("action")))  # type: ignore[arg-type]  # one of the four
+    return Control(_action(fields.mapping(value, "params").get("action")))  # type: ignore[arg-type]  # one of the four
 
 
 def _rate(value: object) -> Rate:
-    source = _mapping(value, "params")
-    rate = _number(source, "value")
+    source = fields.mapping(value, "params")
+    rate = fields.number(source, "value")
     if rate < 0:
         raise MessageError("A learning rate is not negative.", argument="value")
-    return Rate(_integer(source, "group"), rate)
+    return Rate(fields.integer(source, "group"), rate)
 
 
 _METHODS: Mapping[str, Callable[[object], Params]] = {
     "layers": lambda value: Nothing(),
     "ping": lambda value: Nothing(),
-    "inputs": lambda value: Inputs(_integer(_mapping(value, "params"), "edge", 4, 1024, default=96)),
+    "inputs": lambda value: Inputs(fields.integer(fields.mapping(value, "params"), "edge", 4, 1024, default=96)),
     "look": _look,
     "filters": _filters,
     "weight": _weight,
     "distribution": _distribution,
     "value": _value,
-    "code": lambda value: Code(parse_edits(_mapping(value, "params").get("edits", ()))),
+    "code": lambda value: Code(parse_edits(fields.mapping(value, "params").get("edits", ()))),
     "set": _durable,
-    "charts": lambda value: Charts(_text({"scalar": "loss", **_mapping(value, "params")}, "scalar")),
+    "charts": lambda value: Charts(fields.text({"scalar": "loss", **fields.mapping(value, "params")}, "scalar")),
     "control": _control,
     "rate": _rate,
 }
@@ -451,8 +394,8 @@ def parse(content: object) -> Message:
     >>> parse({"k": "hello", "v": 1, "client": "a"})
     Hello(client='a', control=False)
     """
-    source = _mapping(content, "message")
-    client = _text(source, "client")
+    source = fields.mapping(content, "message")
+    client = fields.text(source, "client")
     kind = source.get("k")
     if kind in ("hello", "request") and source.get("v") != PROTOCOL:
         raise MessageError(
@@ -462,20 +405,20 @@ def parse(content: object) -> Message:
     if kind == "hello":
         return Hello(client, source.get("control") is True)
     if kind == "request":
-        number, method = _integer(source, "id", high=2**53), _text(source, "method")
+        number, method = fields.integer(source, "id", high=2**53), fields.text(source, "method")
         read = _METHODS.get(method)
         if read is None:
             raise MessageError(f"There is no method {method!r:.40}.", argument="method")
         return Request(client, number, method, read(source.get("params", {})))
     if kind == "cancel":
-        return Cancel(client, _integer(source, "id", high=2**53))
+        return Cancel(client, fields.integer(source, "id", high=2**53))
     if kind == "ack":
-        return Ack(client, _integer(source, "seq"))
+        return Ack(client, fields.integer(source, "seq"))
     if kind == "watch":
         return Watch(
             client,
-            _optional(lambda s, key: _look(s[key]), source, "params"),
-            _optional(lambda s, key: _filters(s[key]), source, "filters"),
+            fields.optional(lambda s, key: _look(s[key]), source, "params"),
+            fields.optional(lambda s, key: _filters(s[key]), source, "filters"),
         )
     if kind == "bye":
         return Bye(client)
