@@ -46,8 +46,8 @@ class Ties:
             return
         register(found)
         self._cells = CellEvents(self._cell_began, self._cell_ended)
-        engine.pulse.every(_ALIVE, self._say_alive)
-        engine.pulse.every(_LOOK, self._look_ahead)
+        engine.loop.pulse.every(_ALIVE, self._say_alive)
+        engine.loop.pulse.every(_LOOK, self._look_ahead)
         self._earlier = _Earlier(watch)
         replace_earlier(self._earlier)
 
@@ -61,8 +61,8 @@ class Ties:
         self._forecast = None
 
     def _cell_ended(self) -> None:
-        if self._engine.thread == threading.get_ident():
-            self._engine.loop_ended()
+        if self._engine.loop.thread == threading.get_ident():
+            self._engine.loop.ended()
 
     def _say_alive(self) -> None:
         watch = self._watch()

@@ -122,7 +122,7 @@ class Watch:
         self._panel: WatchPanel | None = None
         # Told of each moment on the loop's thread: what shows this training, and explorers of the model.
         self._followers: list[Callable[[Moment], None]] = [self.play.follow, self._serve_explorers]
-        self._engine.meanwhile = lambda: self._tell("waiting")
+        self._engine.loop.meanwhile = lambda: self._tell("waiting")
         self.keep_alive = True
         self.last_run: Run | None = None
         live.opened(self)
@@ -131,7 +131,7 @@ class Watch:
     @property
     def history(self) -> History:
         """Everything that was recorded; read by the loop's own thread, up to its last step."""
-        if not self.closed and self._engine.thread in (None, threading.get_ident()):
+        if not self.closed and self._engine.loop.thread in (None, threading.get_ident()):
             self._engine.flush(wait=True)
         return self._history
 
@@ -148,7 +148,7 @@ class Watch:
     @property
     def paused(self) -> bool:
         """True from a pause to the next resume."""
-        return self._engine.gate.paused
+        return self._engine.loop.gate.paused
 
     @property
     def should_stop(self) -> bool:
@@ -156,7 +156,7 @@ class Watch:
 
         A loop that makes another step although it asked is ended at the forward after it.
         """
-        return self._engine.should_stop()
+        return self._engine.loop.should_stop()
 
     @property
     def findings(self) -> list[Finding]:
@@ -287,15 +287,15 @@ class Watch:
                 remedy="End it with w.stop(), or wait for it with .join().",
             )
         engine = self._engine
-        engine.forget_stop()
+        engine.loop.forget_stop()
 
         def ended(run: Run) -> None:
-            run.stopped = run.stopped or engine.gate.should_stop
+            run.stopped = run.stopped or engine.loop.gate.should_stop
             if run.error is not None:
                 engine.event("error", f"{name} ended by {type(run.error).__name__}: {run.error}")
             elif run.stopped:
                 engine.event("stop", f"{name} was stopped.")
-            engine.loop_ended()
+            engine.loop.ended()
             if close:
                 if run.error is not None:
                     self.play.failed(run.error)
@@ -306,7 +306,7 @@ class Watch:
                 # No further step will show what came last.
                 self._tell("end")
 
-        run = Run(work, self.model, name, place(), stop=self.stop, began=engine.loop_began, ended=ended)
+        run = Run(work, self.model, name, place(), stop=self.stop, began=engine.loop.began, ended=ended)
         run.watch, self.last_run = self, run
         return run
 
@@ -320,33 +320,35 @@ class Watch:
         """
         self._open()
         refuse_alone("paused")
-        self._engine.gate.pause()
+        self._engine.loop.gate.pause()
 
     def resume(self) -> None:
         """Let the training go on; a stop that no forward has met yet is taken back."""
-        self._engine.forget_stop()
-        self._engine.gate.resume()
+        self._engine.loop.forget_stop()
+        self._engine.loop.gate.resume()
 
     def advance(self, steps: int = 1) -> None:
         """Let a paused training make some steps."""
         self._open()
         refuse_alone("paused")
-        self._engine.gate.advance(steps)
+        self._engine.loop.gate.advance(steps)
 
     def stop(self) -> None:
         """End the training at its next forward; the ``with`` block is left, what follows it runs."""
         refuse_alone("stopped")
-        self._engine.gate.stop()
+        self._engine.loop.gate.stop()
 
     def close(self) -> None:
         """Remove every hook, release a pause and finish the history; calling it again changes nothing."""
         if self.closed:
             return
         self._ties.close()
-        self.play.end("stopped" if self._engine.gate.should_stop else "finished")
+        self.play.end("stopped" if self._engine.loop.gate.should_stop else "finished")
         if self._inside is not None:
             self._inside.close()
         self._engine.close()
+        # The last that was recorded has been measured, which has a price.
+        self.play.measure()
         self._history.close()
         # From here on the model is the user's alone.
         self._ended, self._watched = self.coverage, []
@@ -365,7 +367,7 @@ class Watch:
         """Close, whatever happened; a stop that somebody asked for ends here."""
         if self.last_run is not None and not self.last_run.done and error is None:
             warn_of_run(self.last_run)
-        stopped = isinstance(error, StopTraining) and self._engine.gate.should_stop
+        stopped = isinstance(error, StopTraining) and self._engine.loop.gate.should_stop
         if error is not None and not stopped:
             self.play.failed(error)
         self.close()

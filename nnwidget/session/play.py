@@ -55,11 +55,11 @@ class Play:
             return self.ending
         if engine.closed:
             return "finished"
-        if engine.gate.waiting:
+        if engine.loop.gate.waiting:
             return "paused"
         if self._alive():
             return "running"
-        if engine.gate.should_stop:
+        if engine.loop.gate.should_stop:
             return "stopped"
         return "waiting" if engine.step == self._first else "idle"
 
@@ -102,7 +102,7 @@ class Play:
     def facts(self) -> dict[str, Any]:
         """Return all of it as a page wants it; from any thread."""
         engine = self._engine
-        gate = engine.gate
+        gate = engine.loop.gate
         state = self.state
         asked = ""
         if state in ("waiting", "running", "idle"):
@@ -112,7 +112,7 @@ class Play:
             "name": str(engine.history.meta.get("model", "")),
             "state": state,
             "asked": asked,
-            "ended": "stopped" if state == "idle" and engine.stopped else "",
+            "ended": "stopped" if state == "idle" and engine.loop.stopped else "",
             "step": engine.step,
             "first": self._first,
             "controls": self.level,
@@ -151,20 +151,20 @@ class Play:
             if wanted.action != "resume":
                 refuse_alone({"pause": "paused", "step": "paused", "stop": "stopped"}[wanted.action])
             actions: dict[str, Callable[[], None]] = {
-                "pause": self._engine.gate.pause,
+                "pause": self._engine.loop.gate.pause,
                 "resume": self._resume,
-                "step": self._engine.gate.advance,
-                "stop": self._engine.gate.stop,
+                "step": self._engine.loop.gate.advance,
+                "stop": self._engine.loop.gate.stop,
             }
             actions[wanted.action]()
         return self.facts()
 
     def _resume(self) -> None:
-        self._engine.forget_stop()
-        self._engine.gate.resume()
+        self._engine.loop.forget_stop()
+        self._engine.loop.gate.resume()
 
     def _alive(self) -> bool:
-        return any(thread.ident == self._engine.thread for thread in threading.enumerate())
+        return any(thread.ident == self._engine.loop.thread for thread in threading.enumerate())
 
     def _change_rate(self, index: int, rate: float) -> None:
         groups = self._engine.optimizers.groups()

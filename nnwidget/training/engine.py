@@ -17,16 +17,14 @@ from torch import Tensor, nn
 from torch.optim.optimizer import Optimizer
 
 from nnwidget.training.flight import FlightRecorder
-from nnwidget.training.forward_gate import ForwardGate
-from nnwidget.training.gate import Gate
 from nnwidget.training.gauges import Gauges
 from nnwidget.training.governor import LEVELS, SNAPSHOTS_SHARE, Governor
 from nnwidget.training.history import History
 from nnwidget.training.layer_set import Watched
+from nnwidget.training.loop import Loop
 from nnwidget.training.losses import LossFinder
 from nnwidget.training.optimizers import Optimizers
 from nnwidget.training.overheard import Overheard
-from nnwidget.training.pulse import Pulse
 from nnwidget.training.rows import Rows
 from nnwidget.training.sample import Sampler
 from nnwidget.training.scaler import Scaling
@@ -40,7 +38,6 @@ log = logging.getLogger("nnwidget")
 
 _FLUSH = 0.2  # seconds between two deliveries to the history
 _SKIPPED = "The gradient scaler skipped this step: a gradient was not finite."
-_PATIENCE = 1.0  # seconds to wait for a loop in another thread to take the hooks off itself
 
 
 class Engine:
@@ -82,16 +79,12 @@ class Engine:
         self._model = weakref.ref(model)
         self._pid = os.getpid()
         self.history = history
-        self.gate = Gate()
         self.governor = Governor(budget, every, start_step)
-        self.thread: int | None = None
         self.error = ""
         self.closed = False
         self._broken = False
-        # Called many times a second while a loop waits, and after each step with (step, recorded).
-        self.meanwhile: Callable[[], None] | None = None
+        # Called after each step with (step, recorded).
         self.listener: Callable[[int, bool], None] | None = None
-        self.pulse = Pulse()
         self._start = self._step_at = start_step
         self._looking = True
         # What the coming step needs is attached already: it is like the one before.
@@ -112,10 +105,6 @@ class Engine:
         self._arranged = 0.0
         self._inside = 0.0
         self._out = self._flushed = time.perf_counter()
-        self._forwards = ForwardGate(self.gate, self._is_loop, self._hold, lambda: self.gate.ends(self.step))
-        # Somebody ended the last loop.
-        self.stopped = False
-        self._gone = threading.Event()
         self.findings: list[Finding] = []
         self.losses = LossFinder(model, self._heard)
         self.flight = FlightRecorder(model, watched, history, tensors, self._found)
@@ -126,6 +115,7 @@ class Engine:
         self._log = UserLog(history, self.losses, self._rows, self.flight)
         self.sampler = Sampler(model, watched, history, self._layer_failed, self.flight.recorded)
         self.steps = Steps(model, optimizers, before=self._before, after=self._after, count=start_step)
+        self.loop = Loop(model, self.steps, functools.partial(self.flush, wait=True), self._remove)
         self.steps.others = self._others_stepped
         self.steps.heed_others(True)
         self.sampler.on_scaled = self._scaled
@@ -133,7 +123,6 @@ class Engine:
         self.flight.keeper.gave_up = functools.partial(self._gave_up, "Keeping the batch", self.flight.keeper.let_go)
         self._scaling.gave_up = functools.partial(self._gave_up, "Following the scaler", self._scaling.close)
         self._scaling.watch(model, lambda: self.step, self.optimizers.live, self._skipped)
-        self.gate.on_shut = self._press
         self._prepare()
 
     @property
@@ -175,7 +164,7 @@ class Engine:
 
     def _resting(self) -> None:
         """Hand over what waits for the next step: a validation may take long, and be killed."""
-        if time.perf_counter() - self._flushed > _FLUSH and self._is_loop():
+        if time.perf_counter() - self._flushed > _FLUSH and self.loop.mine():
             self.flush()
 
     def close(self) -> None:
@@ -183,20 +172,11 @@ class Engine:
         if self.closed:
             return
         self.closed = True
-        self._forwards.leave, self.steps.pressing = self._remove, True
-        if self._runs_elsewhere():
-            # Torch may be walking over the hooks there: the loop takes them off itself, at a moment that is safe.
-            self._forwards.attach(self._model())
-        self.gate.resume()
-        until = time.monotonic() + _PATIENCE
-        while self._runs_elsewhere() and time.monotonic() < until and not self._gone.wait(0.01):
-            pass
-        if not self._runs_elsewhere():
-            self._remove()
+        self.loop.leave()
         if os.getpid() == self._pid:
             self._log.stepped()
             self.flush(wait=True)
-        self.meanwhile = self.listener = self.snapshots = None
+        self.loop.meanwhile = self.listener = self.snapshots = None
 
     def let_go(self) -> None:
         """Keep no module and no parameter, once closed."""
@@ -204,33 +184,14 @@ class Engine:
             self.sampler.let_go()
             self.flight.let_go()
 
-    def loop_began(self) -> None:
-        """Know that the loop runs in the calling thread."""
-        self.thread = threading.get_ident()
-
-    def loop_ended(self) -> None:
-        """Know that the loop is over: a stop that was meant for it is void, and any thread may close."""
-        if not self.closed:
-            self.flush(wait=True)
-        self.thread, self.stopped = None, self.gate.should_stop
-        self.forget_stop()
-        if self.closed:
-            self._remove()
-
-    def _runs_elsewhere(self) -> bool:
-        if self.thread in (None, threading.get_ident()) or os.getpid() != self._pid:
-            return False
-        return any(thread.ident == self.thread for thread in threading.enumerate())
-
-    def _remove(self, *, stepping: bool = False) -> None:
+    def _remove(self, stepping: bool) -> None:
         self.steps.close(stepping=stepping)
         self._scaling.close()
         self.losses.close()
         self.flight.close()
         self.sampler.close()
         if self.steps.closed:
-            self._forwards.detach()
-            self._gone.set()
+            self.loop.let_go()
 
     def _heard(self, value: float | Tensor, module: nn.Module | None, args: tuple[Any, ...]) -> None:
         self.flight.keeper.heard(module, args)
@@ -303,7 +264,7 @@ class Engine:
         if os.getpid() != self._pid:
             return
         if self.closed:
-            self._remove(stepping=True)
+            self._remove(True)
             return
         now = time.perf_counter()
         if not self._broken:
@@ -312,10 +273,10 @@ class Engine:
             except Exception as error:  # never break the user's step
                 self._failed(error)
         if ended:
-            if now >= self.pulse.due:
-                self.pulse.beat()
+            if now >= self.loop.pulse.due:
+                self.loop.pulse.beat()
             if self.steps.pressing:
-                self._hold()
+                self.loop.hold()
             self._out = time.perf_counter()
 
     def _note(self, optimizer: Optimizer | None, now: float, *, ended: bool) -> None:
@@ -336,7 +297,7 @@ class Engine:
             self._inside += time.perf_counter() - now
 
     def _ended(self, optimizer: Optimizer | None, now: float) -> None:
-        self.thread = threading.get_ident()
+        self.loop.thread = threading.get_ident()
         took, steps = now - self._out, self.step - self._step_at
         recorded, looked = self.sampler.armed, self._looking
         self._log.stepped()
@@ -449,43 +410,6 @@ class Engine:
                 # Nobody says when the parameters are about to change.
                 self.sampler.about_to_step()
         self.steps.quiet_until = following if self._looking else self.governor.wake(self.step)
-
-    def _press(self) -> None:
-        """Be asked at the very next boundary, and at forwards of the root."""
-        self.steps.pressing = True
-        if not self.closed:
-            self._forwards.attach(self._model())
-
-    def _is_loop(self) -> bool:
-        return self.thread in (None, threading.get_ident()) and os.getpid() == self._pid
-
-    def _hold(self) -> None:
-        if self.gate.paused:
-            self.flush(wait=True)
-            self.gate.wait(self._while_waiting)
-        if self.closed:
-            self._remove(stepping=True)
-            return
-        self.gate.pass_by(self.step)
-        self.steps.pressing = self.gate.paused or self.gate.should_stop
-        if not self.steps.pressing:
-            self._forwards.detach()
-
-    def should_stop(self) -> bool:
-        """Say whether somebody asked to stop; a loop that asks itself is left to end by itself."""
-        return self.gate.look(self.step) if self._is_loop() else self.gate.should_stop
-
-    def _while_waiting(self) -> None:
-        self.pulse.beat()
-        if self.meanwhile is not None:
-            self.meanwhile()
-
-    def forget_stop(self) -> None:
-        """Take a stop back, once the loop it was meant for has ended."""
-        self.gate.forget_stop()
-        self.steps.pressing = self.gate.paused
-        if not self.gate.paused and not self.closed:
-            self._forwards.detach()
 
     def _found(self, finding: Finding) -> None:
         """Keep a finding, say it, and look closely for a while."""

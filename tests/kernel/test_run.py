@@ -225,11 +225,11 @@ def test_a_run_while_one_runs_is_refused(cells: Cells) -> None:
 
 def test_signs_of_life_count_as_activity(cells: Cells) -> None:
     cells.run(
-        "w = watch(model, optimizer, display=False)\nw._engine.pulse._at[0] = 0.0; w._engine.pulse.due = 0.0\nstep()"
+        "w = watch(model, optimizer, display=False)\nw._engine.loop.pulse._at[0] = 0.0; w._engine.loop.pulse.due = 0.0\nstep()"
     )
     cells.until(lambda: any(m["msg_type"] == "nnwidget_alive" for m in cells.strays), "a sign of life")
     cells.strays.clear()
-    cells.run("w.keep_alive = False; w._engine.pulse._at[0] = 0.0; w._engine.pulse.due = 0.0; step()")
+    cells.run("w.keep_alive = False; w._engine.loop.pulse._at[0] = 0.0; w._engine.loop.pulse.due = 0.0; step()")
     cells.run("print(1)")
     assert not cells.strays
 
@@ -241,7 +241,7 @@ def test_a_long_cell_is_told_once_what_to_do_instead(cells: Cells) -> None:
         "now = [0.0]\n"
         "w._ties._forecast = Forecast(lambda: now[0])\n"
         "for now[0] in (300.0, 599.0, 700.0, 900.0):\n"
-        "    w._engine.pulse._at[1] = 0.0; w._engine.pulse.due = 0.0\n"
+        "    w._engine.loop.pulse._at[1] = 0.0; w._engine.loop.pulse.due = 0.0\n"
         "    step()\n"
         "    print(int(now[0]))"
     )

@@ -186,7 +186,7 @@ def test_a_validation_is_stopped_and_nested_loops_too() -> None:
 def test_a_stop_while_paused_ends_the_loop() -> None:
     def body(loop: Loop, w: Watch) -> None:
         w.pause()
-        in_thread(lambda: (until(lambda: w._engine.gate.waiting), w.stop()))
+        in_thread(lambda: (until(lambda: w._engine.loop.gate.waiting), w.stop()))
         while True:
             loop.step()
 
@@ -199,7 +199,7 @@ def test_single_steps_are_exact() -> None:
     loop, counts = Loop(), []
 
     def person(w: Watch) -> None:
-        until(lambda: w._engine.gate.waiting)
+        until(lambda: w._engine.loop.gate.waiting)
         for _ in range(2):
             counts.append(loop.steps)
             w.advance()
@@ -226,10 +226,10 @@ def test_a_pause_holds_a_validation_and_a_single_step_leaves_the_rest_of_it_alon
     loop, seen = Loop(), []
 
     def person(w: Watch) -> None:
-        until(lambda: w._engine.gate.waiting)
+        until(lambda: w._engine.loop.gate.waiting)
         seen.append((loop.steps, loop.forwards))
         w.advance()
-        until(lambda: loop.forwards >= 7 and w._engine.gate.waiting)
+        until(lambda: loop.forwards >= 7 and w._engine.loop.gate.waiting)
         seen.append((loop.steps, loop.forwards))
         w.resume()
 
@@ -276,10 +276,10 @@ def test_a_thread_of_the_users_own_is_paused_stepped_and_stopped() -> None:
     thread = in_thread(train)
     until(lambda: loop.steps > 2)
     w.pause()
-    until(lambda: w._engine.gate.waiting)
+    until(lambda: w._engine.loop.gate.waiting)
     held = loop.steps
     w.advance()
-    until(lambda: loop.steps > held and w._engine.gate.waiting)
+    until(lambda: loop.steps > held and w._engine.loop.gate.waiting)
     assert loop.steps == held + 1
     w.stop()
     thread.join(20)
@@ -322,7 +322,7 @@ def test_closing_from_another_thread_releases_a_pause() -> None:
     loop = Loop()
     w = watch(loop.model, loop.optimizer)
     w.pause()
-    in_thread(lambda: (until(lambda: w._engine.gate.waiting), w.close()))
+    in_thread(lambda: (until(lambda: w._engine.loop.gate.waiting), w.close()))
     for _ in range(3):
         loop.step()
     assert (loop.steps, loop.hooks(), w.closed) == (3, 0, True)

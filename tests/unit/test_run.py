@@ -167,10 +167,10 @@ def test_pause_and_single_steps_in_a_run_and_closing_lets_it_go_on() -> None:
     w = watch(loop.model, loop.optimizer)
     run = w.run(train)
     w.pause()
-    until(lambda: w._engine.gate.waiting)
+    until(lambda: w._engine.loop.gate.waiting)
     held = loop.steps
     w.advance(2)
-    until(lambda: loop.steps == held + 2 and w._engine.gate.waiting)
+    until(lambda: loop.steps == held + 2 and w._engine.loop.gate.waiting)
     w.close()
     until(lambda: loop.hooks() == 0)
     then = loop.steps
@@ -195,7 +195,7 @@ def test_closing_beside_a_running_loop_never_breaks_a_step() -> None:
         enough.clear()
         run = w.run(train)
         w.pause()
-        until(lambda w=w: w._engine.gate.waiting)
+        until(lambda w=w: w._engine.loop.gate.waiting)
         w.close()
         until(lambda: loop.hooks() == 1)
         enough.set()
@@ -290,9 +290,9 @@ def test_duties_keep_their_pace_and_one_that_fails_is_given_up(caplog: pytest.Lo
 def test_duties_are_done_at_boundaries_and_while_paused() -> None:
     loop, now, done = Loop(), [0.0], []
     with watch(loop.model, loop.optimizer) as w:
-        w._engine.pulse = Pulse(lambda: now[0])
-        w._engine.pulse.every(60.0, lambda: done.append(now[0]))
-        w._engine.pulse.due = 0.0
+        w._engine.loop.pulse = Pulse(lambda: now[0])
+        w._engine.loop.pulse.every(60.0, lambda: done.append(now[0]))
+        w._engine.loop.pulse.due = 0.0
         loop.step()
         assert done == []
         now[0] = 61.0
@@ -300,7 +300,7 @@ def test_duties_are_done_at_boundaries_and_while_paused() -> None:
         assert done == [61.0]
         w.pause()
         run = w.run(loop.step)
-        until(lambda: w._engine.gate.waiting)
+        until(lambda: w._engine.loop.gate.waiting)
         now[0] = 122.0
         until(lambda: done == [61.0, 122.0])
         w.resume()
@@ -404,7 +404,7 @@ def test_ctrl_c_in_a_loop_works_as_ever(paused: bool) -> None:
         "    with watch(model, optimizer) as w:\n"
         f"        {'w.pause()' if paused else 'pass'}\n"
         "        def ready():\n"
-        f"            while not {'w._engine.gate.waiting' if paused else 'w.steps > 2'}:\n"
+        f"            while not {'w._engine.loop.gate.waiting' if paused else 'w.steps > 2'}:\n"
         "                time.sleep(0.01)\n"
         "            print('ready', flush=True)\n"
         "        threading.Thread(target=ready).start()\n"

@@ -195,7 +195,7 @@ def test_a_paused_training_makes_exactly_the_steps_it_is_given() -> None:
     assert training.watch.steps == 1
     for number in (2, 3):
         assert page.result("control", action="step")["state"] in ("paused", "running")
-        until(lambda number=number: training.watch.steps == number and training.watch._engine.gate.waiting)
+        until(lambda number=number: training.watch.steps == number and training.watch._engine.loop.gate.waiting)
     time.sleep(0.2)
     assert training.watch.steps == 3
     page.say(k="ack", seq=page.service._seq)
@@ -425,7 +425,7 @@ def test_an_explorer_is_answered_while_the_training_waits() -> None:
         ex.widget  # noqa: B018 (arms the boundary, as a display does)
         training.watch.pause()
         thread = training.in_thread(2)
-        until(lambda: training.watch._engine.gate.waiting)
+        until(lambda: training.watch._engine.loop.gate.waiting)
         # Longer than the second after which a loop in this state would count as over.
         time.sleep(1.2)
         before = training.model[2].weight.detach().clone()
@@ -465,7 +465,7 @@ def test_a_new_step_is_known_to_explorers_before_they_answer_while_it_waits() ->
         training.watch.pause()
         thread = training.in_thread(2)
         for step in (1, 2):
-            until(lambda step=step: training.watch.steps == step and training.watch._engine.gate.waiting)
+            until(lambda step=step: training.watch.steps == step and training.watch._engine.loop.gate.waiting)
             time.sleep(0.12)
             seen = ex.activation("2")
             with torch.no_grad():

@@ -31,7 +31,7 @@ def when_waiting(w: Watch, do) -> threading.Thread:
     """Do something from another thread once the loop waits."""
 
     def run() -> None:
-        while not w._engine.gate.waiting:
+        while not w._engine.loop.gate.waiting:
             time.sleep(0.002)
         do()
 

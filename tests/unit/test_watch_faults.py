@@ -129,7 +129,7 @@ def test_a_history_that_fails_ends_the_recording_and_nothing_else(what, monkeypa
         w.pause()
         thread = threading.Thread(target=loop.run, args=(6,))
         thread.start()
-        while not w._engine.gate.waiting:
+        while not w._engine.loop.gate.waiting:
             assert thread.is_alive()
             time.sleep(0.002)
         paused_at = len(loop.losses)
