@@ -77,5 +77,9 @@ class MessageError(NNWidgetError, ValueError):
     """A message from the page that is malformed or asks for something impossible."""
 
 
+class MovedError(NNWidgetError):
+    """What was found out part by part is void, since the model changed between two parts."""
+
+
 class CancelledError(NNWidgetError):
     """The request was cancelled or replaced by a newer one before it was served."""

@@ -8,7 +8,7 @@ from collections.abc import Hashable, Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any, TypeAlias
 
-from nnwidget.model.cut import Cursor, Plan, Targets, same
+from nnwidget.model.cut import Cursor, Plan, Targets, repeated, same
 from nnwidget.model.fingerprint import Fingerprint
 from nnwidget.model.runner import Question, Replay, Runner, noted
 from nnwidget.model.tracer import Apply, Tracer
@@ -26,6 +26,8 @@ class _Held:
 
     plan: Plan
     fingerprint: Fingerprint
+    # The same for a batch of so many equal rows, with channels last or not.
+    rows: tuple[tuple[int, bool], Plan] | None = None
     checked: float = field(default_factory=lambda: time.monotonic())
 
     def holds(self, inputs: Any, trust: float) -> bool:
@@ -63,6 +65,27 @@ class CutStore:
             return noted(self.runner.full(question, applies)[0], self._refused[slot])
         served = self._serve(slot, question, applies)
         return served if served is not None else self._record(slot, question, applies, targets)
+
+    def rows(
+        self,
+        question: Question,
+        applies: Mapping[int, Apply],
+        targets: Targets,
+        key: Hashable,
+        how: tuple[int, bool],
+    ) -> Replay | None:
+        """Answer for a batch of equal rows from the cut of the one input in ``question``; None where there is none."""
+        off = self.runner.path_off(frozenset(applies))
+        held, times = self._held.get((key, frozenset(targets.items()), off)), how[0]
+        if held is None or not held.holds(question.inputs, self.trust) or held.plan.size * times > self.max_bytes:
+            return None
+        if held.rows is None or held.rows[0] != how:
+            held.rows = how, held.plan.rows(*how)
+        args, kwargs = repeated(question.inputs, times)
+        outcome, spoilt = self._cut(held.rows[1], off, replace(question, args=args, kwargs=kwargs), applies)
+        if outcome is None or spoilt:
+            held.rows = None
+        return outcome
 
     def _serve(self, slot: Slot, question: Question, applies: Mapping[int, Apply]) -> Replay | None:
         """Answer from a plan that still holds, else None."""

@@ -135,6 +135,47 @@ class Replayer:
             self._check_reached(outcome, plan)
         return replace(outcome, seconds=time.perf_counter() - started)
 
+    def rows(
+        self,
+        args: Any,
+        kwargs: Mapping[str, Any],
+        edits: Mapping[str, Edit],
+        times: int,
+        *,
+        key: Hashable,
+        channels_last: bool = False,
+        should_stop: Stop | None = None,
+    ) -> Replay | None:
+        """Run a batch of equal rows from the cut that an edited run of the one input has left.
+
+        What the layers cost beside arithmetic is paid once for all rows, each of which an edit may change in its own
+        way. Whether the model keeps rows apart is for the caller to find out.
+
+        Parameters
+        ----------
+        args, kwargs : tuple and mapping
+            One input: its tensors have a first axis of length 1.
+        edits : mapping
+            From layer name to an edit of all rows; no ``Ablate`` by means.
+        times : int
+            How many rows.
+        channels_last : bool
+            Lay four-dimensional tensors of the cut out so: faster on the CPU, with other rounding.
+        key, should_stop
+            As in :meth:`run`.
+
+        Returns
+        -------
+        Replay or None
+            None where no cut is at hand: run the input with this key and an edit of the same calls first.
+        """
+        self._look_again()
+        question = Question(args, kwargs, {}, should_stop)
+        named = {self._runner.ident(name): (name, (edit,)) for name, edit in edits.items()}
+        applies = {ident: self._apply(ident, name, what, None, question) for ident, (name, what) in named.items()}
+        targets = {ident: _calls(what) for ident, (_, what) in named.items()}
+        return self._cuts.rows(question, applies, targets, key, (times, channels_last))
+
     def channel_means(
         self,
         args: Any,

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import torch
 from torch import Tensor, nn
@@ -23,6 +23,9 @@ from nnwidget.model.table import LayerTable
 from nnwidget.session.page_edits import to_edits
 from nnwidget.types import Array, Layout, PredictionKind, Predictions, TensorSpec
 from nnwidget.wire.messages import Look, PageEdit
+
+if TYPE_CHECKING:
+    from nnwidget.session.ranking import Ranked
 
 Edits = tuple[PageEdit, ...]
 # Seconds. Steps and cells are noticed at once; this is for weights that a thread moves while a slider is dragged.
@@ -84,6 +87,8 @@ class Bench:
         self._scored: dict[Any, Scored] = {}
         self._means: dict[Any, Tensor] = {}
         self._mark: Fingerprint | None = None
+        # The newest ranking by influence, which takes several questions.
+        self.ranked: Ranked | None = None
 
     def moved(self, *, certainly: bool = True) -> bool:
         """Forget everything computed; where the weights only may have moved, look at them first.
@@ -95,7 +100,7 @@ class Bench:
         """
         if not certainly and self._mark is not None and self._mark.holds(()):
             return False
-        self._mark = None
+        self._mark = self.ranked = None
         self._seen.clear()
         self._scored.clear()
         self._means.clear()
@@ -176,6 +181,34 @@ class Bench:
                 except NNWidgetError as error:
                     found[layer] = error
         return {layer: found[layer] for layer in layers}
+
+    def unedited(
+        self, want: Look, should_stop: Callable[[], bool] | None = None
+    ) -> tuple[Seen, Tensor, PredictionKind]:
+        """Return an activation without edits, the model's own numbers ``(outputs,)`` for that input, and their kind."""
+        self._check(want)
+        replay = self._run(want, observe=(want.layer,), edited=False, should_stop=should_stop)
+        if replay.error is not None:
+            raise replay.error
+        return self._activation(want, replay), self.numbers(replay.result)[0], self._score(replay.result).kind
+
+    def numbers(self, output: Any) -> Tensor:
+        """Return what the model itself gives for each input, ``(N, outputs)``: no softmax is applied."""
+        return scores(output, self.model, output_path=self._path, kind="logits")[0]
+
+    def everywhere(self, want: Look, should_stop: Callable[[], bool] | None = None) -> list[Seen]:
+        """Return one layer's activation for each pinned input, without edits, from one run."""
+        self._check(want)
+        args, kwargs = self.pinned.all()
+        replay = self.replayer.run(args, kwargs, observe=(want.layer,), should_stop=should_stop)
+        if replay.error is not None:
+            raise replay.error
+        return [self._activation(want, replay, index) for index in range(self.pinned.count)]
+
+    def class_name(self, number: int) -> str:
+        """Return the name of an output, its number where it has none."""
+        names = self.class_names
+        return str(names[number]) if names is not None and 0 <= number < len(names) else str(number)
 
     def activation(self, want: Look, output: int | str, *, edited: bool) -> Array:
         """Return an activation as numbers; ``output`` is the position or the path of a tensor in a nested output."""
@@ -291,7 +324,7 @@ class Bench:
             should_stop=should_stop,
         )
 
-    def _activation(self, want: Look, replay: Replay) -> Seen:
+    def _activation(self, want: Look, replay: Replay, index: int = 0) -> Seen:
         calls = replay.outputs.get(want.layer, [])
         if not calls:
             if replay.error is not None:
@@ -328,7 +361,7 @@ class Bench:
             batched=self.pinned.batched,
             batch_axis=int(self._tokens_first(want.layer)),
         )
-        shown = view(tensor, axes, 0)
+        shown = view(tensor, axes, index)
         return Seen(
             tensor=shown,
             layout=axes,

@@ -22,6 +22,7 @@ from nnwidget.session.pictures import (
     value_result,
 )
 from nnwidget.session.play import Play
+from nnwidget.session.ranking import ranking_result
 from nnwidget.session.session import Session
 from nnwidget.session.weights import filters_result, weight_result
 from nnwidget.types import Status
@@ -37,6 +38,7 @@ from nnwidget.wire.messages import (
     Look,
     Nothing,
     PageEdit,
+    RankingOf,
     ValueAt,
     WeightAt,
     error_json,
@@ -44,6 +46,7 @@ from nnwidget.wire.messages import (
 
 _LIVE_SHARE = 0.02  # of the loop's time, for pictures that nobody clicked for
 _LIVE_GAP = 0.5  # seconds between such pictures at least
+_PART = 0.25  # seconds of ranking after which the page gets what there is, and other clicks their turn
 _PATIENCE = 1.0  # seconds without an acknowledgement after which one picture a second is sent all the same
 
 
@@ -145,6 +148,8 @@ class ExplorerService:
                 self._post(ticket, lambda: weight_result(self._bench, weight))
             case DistributionOf() as of:
                 self._post(ticket, lambda: self._distribution(of, ticket))
+            case RankingOf() as ranked:
+                self._post(ticket, lambda: self._ranking(ranked, ticket))
             case ValueAt() as at:
                 seen = self._bench.retained(at.look)
                 if seen is None or seen.tensor.is_cuda:
@@ -324,6 +329,16 @@ class ExplorerService:
         draw = None if ticket.cancelled else self._draw
         figure = None if draw is None else draw(result)
         return result | {"figure": figure, "seconds": time.perf_counter() - started}
+
+    def _ranking(self, want: RankingOf, ticket: Ticket) -> dict[str, Any]:
+        until = time.monotonic() + _PART
+        return ranking_result(
+            self._bench,
+            want,
+            self._session.boundary.steps or None,
+            lambda: ticket.cancelled,
+            lambda: time.monotonic() > until or self._session.owner.busy,
+        )
 
     def _layers(self) -> dict[str, Any]:
         failed = self._bench.table.error

@@ -89,6 +89,17 @@ class DistributionOf:
 
 
 @dataclass(frozen=True, slots=True)
+class RankingOf:
+    """The channels of one layer by class selectivity or by influence on one output, the largest without ``target``."""
+
+    look: Look
+    by: Literal["selectivity", "influence"] = "influence"
+    target: int | None = None
+    # How many channels the page has already; the answer brings more.
+    resume: int = 0
+
+
+@dataclass(frozen=True, slots=True)
 class ValueAt:
     """The exact value under the pointer."""
 
@@ -147,7 +158,19 @@ class Nothing:
 
 
 Params: TypeAlias = (
-    Look | FiltersOf | WeightAt | DistributionOf | ValueAt | Inputs | Code | Durable | Charts | Control | Rate | Nothing
+    Look
+    | FiltersOf
+    | WeightAt
+    | DistributionOf
+    | RankingOf
+    | ValueAt
+    | Inputs
+    | Code
+    | Durable
+    | Charts
+    | Control
+    | Rate
+    | Nothing
 )
 
 
@@ -297,6 +320,16 @@ def _distribution(value: object) -> DistributionOf:
     return DistributionOf(look, tuple(others), quantity, parameter)  # type: ignore[arg-type]  # one of three
 
 
+def _ranking(value: object) -> RankingOf:
+    source = fields.mapping(value, "params")
+    return RankingOf(
+        _look(source),
+        _rank_by(source.get("by", "influence")),  # type: ignore[arg-type]  # one of the two
+        fields.optional(fields.integer, source, "target"),
+        fields.integer(source, "resume", default=0),
+    )
+
+
 def _value(value: object) -> ValueAt:
     source = fields.mapping(value, "params")
     return ValueAt(
@@ -314,6 +347,7 @@ def _names(value: object, key: str = "selected") -> list[str]:
 
 
 _sort = fields.choice("number", "norm", "activity", "similarity")
+_rank_by = fields.choice("selectivity", "influence")
 _quantity = fields.choice("activations", "weights", "gradients")
 COLORMAPS = ("auto", "viridis", "magma", "cividis", "greys", "diverging")
 _DURABLE: Mapping[str, Callable[[object], Any]] = {
@@ -363,6 +397,7 @@ _METHODS: Mapping[str, Callable[[object], Params]] = {
     "filters": _filters,
     "weight": _weight,
     "distribution": _distribution,
+    "ranking": _ranking,
     "value": _value,
     "code": lambda value: Code(parse_edits(fields.mapping(value, "params").get("edits", ()))),
     "set": _durable,

@@ -15,11 +15,12 @@ import nnwidget
 from nnwidget.model.filters import filters
 from nnwidget.session.charts import Strip, curve, events, scalars
 from nnwidget.session.distributions import distribution_result
+from nnwidget.session.ranking import ranking_result
 from nnwidget.session.weights import bank_result
 from nnwidget.training.history import History
 from nnwidget.types import Event, Tiles, WeightView
 from nnwidget.wire.codec import encode
-from nnwidget.wire.messages import DistributionOf, Look
+from nnwidget.wire.messages import DistributionOf, Look, RankingOf
 
 FOLDER = Path(__file__).parent / "golden"
 
@@ -120,8 +121,22 @@ def distribution() -> dict[str, Any]:
     return found | {"figure": figure, "seconds": 0.25}
 
 
+def ranking() -> dict[str, Any]:
+    """What the feature maps are told of channels ranked by influence, half done, with a NaN among the changes."""
+    model = nn.Sequential(nn.Conv2d(1, 4, 1, bias=False), nn.Flatten(), nn.Linear(4, 2, bias=False))
+    with torch.no_grad():
+        model[0].weight.copy_(torch.tensor([1.0, 2.0, 4.0, 3.0]).reshape(4, 1, 1, 1))
+        model[2].weight.copy_(torch.tensor([[1.0, -1.0, 0.5, float("inf")], [2.0, 0.0, 0.25, 1.0]]))
+    images = torch.tensor([0.5, 1.5]).reshape(2, 1, 1, 1)
+    with nnwidget.explore(model, images, targets=[1, 0], class_names=["кот", "<b>dog</b>"]) as explorer:
+        calls = iter([False, True])
+        want = RankingOf(Look("0", input=1), target=0)
+        return ranking_result(explorer._bench, want, 7, lambda: False, lambda: next(calls))
+
+
 CASES: dict[str, Any] = {
     "distribution": distribution(),
+    "ranking": ranking(),
     "maps": maps_result(),
     "charts": charts_result(),
     "filters_rgb": {
