@@ -14,6 +14,7 @@ import type {
 } from "../src/wire/types";
 import * as data from "./mock_data";
 import { distribution } from "./mock_distribution";
+import { ranking } from "./mock_ranking";
 
 export interface MockOptions {
   rows: LayerRow[];
@@ -185,6 +186,8 @@ export class MockModel implements AnyModel {
         return { values: [0.5], text: "0.5" };
       case "distribution":
         return distribution(rows, params);
+      case "ranking":
+        return ranking(rows, params);
       case "value":
         return { value: 0.5, text: "+0.500" };
       case "code":

@@ -277,9 +277,30 @@ describe("grid", () => {
 });
 
 describe("order", () => {
+  const ranking = (by: "influence" | "selectivity", channels: number[], scores: number[]) => ({
+    by,
+    channels: { dtype: "i32" as const, shape: [channels.length], data: Int32Array.from(channels) },
+    scores: { dtype: "f32" as const, shape: [scores.length], data: Float32Array.from(scores) },
+  });
+
+  test("puts the largest change first, whichever its sign, then what is not ranked yet by activity", () => {
+    const activity = [9, 8, 7, 6, 5];
+    const half = ranking("influence", [14, 11, 12], [0.5, -2, Number.NaN]);
+    expect(ordered([10, 11, 12, 13, 14], { activity, ranking: half }, "influence")).toEqual([2, 1, 4, 0, 3]);
+    expect(ordered([10, 11, 12, 13, 14], { activity, ranking: null }, "influence")).toEqual([0, 1, 2, 3, 4]);
+    // One of another kind says nothing of this order.
+    expect(ordered([10, 11, 12, 13, 14], { activity, ranking: half }, "selectivity")).toEqual([0, 1, 2, 3, 4]);
+  });
+
+  test("puts the most selective first and channels without an index last", () => {
+    const found = ranking("selectivity", [0, 1, 2, 3], [0.25, Number.NaN, 0.75, 0.25]);
+    expect(ordered([0, 1, 2, 3], { activity: [1, 5, 1, 1], ranking: found }, "selectivity")).toEqual([2, 0, 3, 1]);
+  });
+
   test("puts the most active first, those without a finite value before them, ties by number", () => {
-    expect(ordered([0, 1, 2, 3], [0.5, 2, 0.5, Number.NaN], "activity")).toEqual([3, 1, 0, 2]);
-    expect(ordered([5, 2, 9], [1, 2, 3], "number")).toEqual([1, 0, 2]);
+    const activity = [0.5, 2, 0.5, Number.NaN];
+    expect(ordered([0, 1, 2, 3], { activity, ranking: null }, "activity")).toEqual([3, 1, 0, 2]);
+    expect(ordered([5, 2, 9], { activity: [1, 2, 3], ranking: null }, "number")).toEqual([1, 0, 2]);
   });
 
   test("shows the first ones and those that must not be missing", () => {

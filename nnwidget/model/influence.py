@@ -97,7 +97,7 @@ class Influence:
         self._means, self._read, self._before = means, read, before
         # A model may want its memory in the usual order (``view``): then it gets it so.
         self._last = True
-        self._together = place.batch == 0 and len(order) > TOGETHER
+        self.together = place.batch == 0 and len(order) > TOGETHER
 
     @property
     def finished(self) -> bool:
@@ -118,15 +118,15 @@ class Influence:
             first = len(self.changes)
             group = self.order[first : first + TOGETHER]
             # The first goes alone: its run leaves the cut, and is what a row is compared with.
-            rows = self._shared(group, should_stop) if first and self._together else None
+            rows = self._shared(group, should_stop) if first and self.together else None
             if rows is None:
                 group = group[:1]
                 rows = self._alone(group[0], should_stop)
-            if first == 0 and self._together:
-                self._together = self._apart(group[0], rows[0], should_stop)
-                if not self._together:
+            if first == 0 and self.together:
+                self.together = self._apart(group[0], rows[0], should_stop)
+                if not self.together:
                     self._last = False
-                    self._together = self._apart(group[0], rows[0], should_stop)
+                    self.together = self._apart(group[0], rows[0], should_stop)
             for channel, row in zip(group, rows, strict=False):
                 self.changes[channel] = row - self._before
             if enough():

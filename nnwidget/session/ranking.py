@@ -11,7 +11,6 @@ import torch
 from torch import Tensor
 
 from nnwidget.errors import InputError, MovedError
-from nnwidget.model.axes import view
 from nnwidget.model.influence import Influence, Place
 from nnwidget.model.selectivity import class_selectivity, classes_of
 from nnwidget.session.bench import Bench, Seen
@@ -183,7 +182,7 @@ def _begun(bench: Bench, look: Look, target: int | None, stop: Stop) -> Ranked:
 
 
 def _outputs(bench: Bench, look: Look, numbers: Tensor, target: int | None) -> list[int]:
-    """Outputs whose changes are noted, so that another one can be chosen without another run; the largest first."""
+    """Choose the outputs whose changes are noted, the largest first: any of them can be shown without another run."""
     found = numbers.nan_to_num(float("-inf")).topk(min(TOP, len(numbers))).indices.tolist()
     right = bench.pinned.targets[look.input] if bench.pinned.targets else None
     for more in (right, target):

@@ -116,7 +116,7 @@ def test_influence_is_what_brute_force_finds(make, layer, together, last) -> Non
     model = make()
     found = influence(model, layer, at=1)
     found.advance(lambda: False)
-    assert found.finished and (found._together, found._last) == (together, last)
+    assert found.finished and (found.together, found._last) == (together, last)
     expected = brute(model, layer, IMAGES, at=1)
     assert torch.allclose(changes(found), expected, atol=1e-5)
 

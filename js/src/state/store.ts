@@ -9,6 +9,7 @@ import { DurableState } from "./durable";
 import { Hover } from "./hover";
 import { Link, type LinkHooks } from "./link";
 import { Look, type Part } from "./look";
+import { Ranking } from "./ranking";
 import { Region } from "./region";
 import { createView, type ViewState } from "./view";
 import { Weights } from "./weights";
@@ -43,6 +44,7 @@ export class Store {
   readonly inputs: Region<"inputs">;
   readonly weights: Weights;
   readonly distribution: Distribution;
+  readonly ranking: Ranking;
   /** The host's widget manager, which shows widgets of other packages. */
   readonly manager: unknown;
   readonly link: Link;
@@ -89,6 +91,7 @@ export class Store {
     };
     this.weights = new Weights(this.rpc, around, abort);
     this.distribution = new Distribution(this.rpc, this.durable, this.lookParams, abort);
+    this.ranking = new Ranking(this.rpc, this.view.order, this.lookParams, abort);
     this.manager = model.widget_manager;
     const onHeight = () => {
       this.view.height.value = Number(model.get("height")) || 560;
@@ -200,6 +203,14 @@ export class Store {
     return filters === true || (filters === "view" && this.durable.signals.view.value === "filters");
   }
 
+  /** The tiles that a ranking puts in order are on the screen. */
+  #tilesSeen(): boolean {
+    const { distribution, look } = this.needs;
+    if (!look?.includes("maps")) return false;
+    // Alone, the maps are always in sight; in the frame they share their place with other views.
+    return distribution !== "view" || this.durable.signals.view.value === "maps";
+  }
+
   #asking(): (() => void)[] {
     const asked = () => this.#views.value > 0 && this.connection.value === "ready";
     const ask = (work: () => void) =>
@@ -228,6 +239,12 @@ export class Store {
         if (this.#countsSeen() && this.distribution.params.value !== null) {
           untracked(() => void this.distribution.ask(true));
         }
+      }),
+      effect(() => {
+        const layout = this.look.shown.maps.value?.layout;
+        // Out of sight, nothing is ranked; a layer without tiles has no order.
+        if (!asked() || !this.#tilesSeen()) untracked(() => this.ranking.cancel());
+        else if (this.ranking.params.value === null || layout === "maps") untracked(() => void this.ranking.ask());
       }),
       ask(() => {
         const rows = this.layers.value.value?.rows;
@@ -270,7 +287,10 @@ export class Store {
   #onStatus(before: Status, after: Status): void {
     const ran = before.state === "training" || before.state === "evaluating";
     if (before.state === "idle" || after.state !== "idle" || this.connection.value !== "ready") return;
-    if (ran) this.look.refresh();
+    if (ran) {
+      this.look.refresh();
+      this.ranking.moved();
+    }
     // A cell may have left gradients without moving a weight.
     if (this.#countsSeen()) void this.distribution.ask(true);
   }
@@ -281,6 +301,7 @@ export class Store {
     const ack = () => this.link.post({ k: "ack", client: this.link.client, seq });
     // Acknowledged when the frame after the drawing one begins: the picture is on the screen by then.
     this.distribution.follow(this.#countsSeen());
+    this.ranking.moved();
     const shown = message.k === "look" ? this.look.push(message.result) : this.weights.push(message.result);
     if (shown) nextFrame(() => nextFrame(ack));
     else ack();

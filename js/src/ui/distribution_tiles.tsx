@@ -36,7 +36,7 @@ export function DistributionTiles(props: TilesProps) {
   const marks = useMemo(() => editMarks(props.edits, maps.layer), [props.edits, maps.layer]);
   const index = maps.index.data;
   const places = useMemo(() => {
-    const order = ordered(index, maps.activity.data, props.order);
+    const order = ordered(index, { activity: maps.activity.data, ranking: null }, props.order);
     return channels === null ? order : order.filter((place) => channels.has(index[place] as number));
   }, [index, maps.activity.data, props.order, channels]);
   const words =

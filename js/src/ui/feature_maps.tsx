@@ -9,12 +9,14 @@ import { colormap as chooseColormap } from "../draw/colormap";
 import { ordered, shown } from "../draw/order";
 import { symmetric } from "../draw/range";
 import { asSentence, count, number, plural, signed, trueMinus } from "../format";
-import type { MapsResult } from "../wire/types";
+import type { MapsResult, RankingResult } from "../wire/types";
 import { ColourBar } from "./colourbar";
 import { editMarks } from "./edits";
 import { MapsToolbar } from "./maps_toolbar";
+import { OrderLine, rankingOf } from "./order_line";
 import { Busy, Empty, ErrorStrip } from "./pieces";
 import type { FeatureMapsProps, Point } from "./props";
+import { scoreWords } from "./ranking_words";
 import { Sheet } from "./sheet";
 import { TileGrid } from "./tile_grid";
 
@@ -73,7 +75,9 @@ function Shown(props: FeatureMapsProps & { maps: MapsResult }) {
   const { range: layer, clipped } = useMemo(() => layerRange(source, scaling), [source, scaling]);
   const look: Look = useMemo(() => ({ map, scaling, layer }), [map.table, map.diverging, scaling, layer]);
   const marks = useMemo(() => editMarks(edits, maps.layer), [edits, maps.layer]);
-  const order = useStableOrder(maps, props.order, props.sortKey ?? 0);
+  const ranking = rankingOf(maps, props.order, props.ranking ?? null);
+  const order = useStableOrder(maps, props.order, props.sortKey ?? 0, ranking);
+  const scores = useMemo(() => (ranking === null ? null : scoreWords(ranking)), [ranking]);
   const channels = maps.index.data;
   const only = maps.layout === "maps" ? (props.only ?? null) : null;
   const places = useMemo(
@@ -114,7 +118,15 @@ function Shown(props: FeatureMapsProps & { maps: MapsResult }) {
         </p>
       )}
       <div class="nnw-view">
-        <Busy since={props.busySince} onCancel={props.onCancel} />
+        {props.busySince === null && props.ranking ? (
+          <Busy
+            since={props.ranking.busySince}
+            part={ranking === null ? 0 : ranking.channels.data.length / Math.max(1, ranking.total)}
+            onCancel={props.ranking.onCancel}
+          />
+        ) : (
+          <Busy since={props.busySince} onCancel={props.onCancel} />
+        )}
         <div class={`nnw-picture${props.stale ? " nnw-stale" : ""}`}>
           {maps.count === 0 ? (
             <Empty>This output has no values: its shape is {maps.shape.join("×") || "empty"}.</Empty>
@@ -127,6 +139,7 @@ function Shown(props: FeatureMapsProps & { maps: MapsResult }) {
               look={look}
               selected={selected}
               marks={marks}
+              extra={scores}
               cross={hover && toPlace(maps, hover)}
               onSelect={props.onSelect}
               onHover={(channel, place) => report(place && toPoint(maps, channel, place))}
@@ -150,6 +163,9 @@ function Shown(props: FeatureMapsProps & { maps: MapsResult }) {
           )}
         </div>
       </div>
+      {maps.layout === "maps" && maps.count > 0 && (
+        <OrderLine {...props} ranking={props.ranking ?? null} result={ranking} />
+      )}
       {maps.layout !== "scalar" && maps.count > 0 && (
         <footer class="nnw-foot">
           <ColourBar map={map} range={range} clipped={range ? clipped : 0} />
@@ -174,17 +190,23 @@ function Shown(props: FeatureMapsProps & { maps: MapsResult }) {
 }
 
 /**
- * The order of the tiles. It is kept while layer and input stay the same, because an edit or a training step that
- * re-sorted the tiles would move them away from under the pointer.
+ * The order of the tiles. It is kept while layer, input and ranking stay the same, because an edit or a training step
+ * that re-sorted the tiles would move them away from under the pointer.
  */
-function useStableOrder(maps: MapsResult, by: FeatureMapsProps["order"], sortKey: string | number): number[] {
+function useStableOrder(
+  maps: MapsResult,
+  by: FeatureMapsProps["order"],
+  sortKey: string | number,
+  ranking: RankingResult | null,
+): number[] {
   const layer = `${maps.layer}|${maps.call}|${maps.output}|${maps.index.data.length}|${by}`;
-  const kept = useRef({ layer: "", sortKey, maps, order: [] as number[] });
+  const kept = useRef({ layer: "", sortKey, maps, ranking, order: [] as number[] });
   const { current } = kept;
   // After a change of the input the old picture is still there for a while: its order stays with it.
   const renewed = current.sortKey !== sortKey && current.maps !== maps;
-  if (current.layer !== layer || renewed) {
-    kept.current = { layer, sortKey, maps, order: ordered(maps.index.data, maps.activity.data, by) };
+  if (current.layer !== layer || renewed || current.ranking !== ranking) {
+    const order = ordered(maps.index.data, { activity: maps.activity.data, ranking }, by);
+    kept.current = { layer, sortKey, maps, ranking, order };
   } else if (current.sortKey === sortKey) {
     current.maps = maps;
   }

@@ -31,6 +31,7 @@ export function command(store: Store, event: KeyboardEvent, place: KeyPlace): bo
   if (event.key === "Escape") {
     if (store.view.drawer.value) store.view.drawer.value = false;
     else if (store.look.busySince.value !== null) store.look.cancel();
+    else if (store.ranking.busySince.value !== null) store.ranking.cancel();
     else if (store.distribution.region.busySince.value !== null) store.distribution.cancel();
     else return false;
     return true;

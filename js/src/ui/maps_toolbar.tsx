@@ -18,9 +18,17 @@ const ORDERS: readonly Choice<Order>[] = [
   { value: "activity", label: "by activity" },
   { value: "number", label: "by number" },
 ];
+/** What Python has to find out first. */
+const RANKINGS: readonly Choice<Order>[] = [
+  { value: "selectivity", label: "by class selectivity" },
+  { value: "influence", label: "by influence" },
+];
 
 export interface ToolbarProps
-  extends Pick<FeatureMapsProps, "scaling" | "colormap" | "order" | "onAppearance" | "onCall" | "onOutput"> {
+  extends Pick<
+    FeatureMapsProps,
+    "scaling" | "colormap" | "order" | "onAppearance" | "onCall" | "onOutput" | "ranking"
+  > {
   maps: MapsResult;
   map: Colormap;
   /** Some values lie beyond the range of the layer. */
@@ -45,6 +53,7 @@ export function MapsToolbar({
   onAppearance,
   onCall,
   onOutput,
+  ranking = null,
 }: ToolbarProps) {
   const change = (appearance: Appearance) => onAppearance(appearance);
   // With a diverging map every range is symmetric already; only where values are clipped there is more to hold.
@@ -82,7 +91,20 @@ export function MapsToolbar({
         <Segments label="range" value={scaling} choices={ranges} onChoose={(value) => change({ scaling: value })} />
       )}
       {maps.layout === "maps" && (
-        <Select label="order" value={order} choices={ORDERS} onChoose={(value) => change({ order: value })} />
+        <Select
+          label="order"
+          value={order}
+          choices={ranking ? [...ORDERS, ...RANKINGS] : ORDERS}
+          onChoose={(value) => change({ order: value })}
+        />
+      )}
+      {maps.layout === "maps" && order === "influence" && ranking?.result && ranking.result.targets.length > 1 && (
+        <Select
+          label={`on the ${ranking.result.quantity} of`}
+          value={String(ranking.result.target)}
+          choices={ranking.result.targets.map(({ index, name }) => ({ value: String(index), label: `on ${name}` }))}
+          onChoose={(value) => ranking.onTarget(Number(value))}
+        />
       )}
       {maps.layout !== "scalar" && (
         <Select

@@ -44,8 +44,19 @@ export function useSize<T extends HTMLElement>(
 const LINE_AFTER = 150;
 const CANCEL_AFTER = 1000;
 
-/** A thin line once an answer takes 150 ms, a way out once it takes a second. Both lie over the picture: nothing moves. */
-export function Busy({ since, onCancel }: { since: number | null; onCancel?: (() => void) | undefined }) {
+/**
+ * A thin line once an answer takes 150 ms, a way out once it takes a second. Both lie over the picture: nothing moves.
+ * `part` is the share that is done, where it is known.
+ */
+export function Busy({
+  since,
+  onCancel,
+  part = null,
+}: {
+  since: number | null;
+  onCancel?: (() => void) | undefined;
+  part?: number | null;
+}) {
   const [, wake] = useState(0);
   const waited = since === null ? -1 : performance.now() - since;
   useEffect(() => {
@@ -58,7 +69,19 @@ export function Busy({ since, onCancel }: { since: number | null; onCancel?: (()
   if (waited < LINE_AFTER) return null;
   return (
     <div class="nnw-busy">
-      <div class="nnw-busy-line" role="progressbar" aria-label="Waiting for the kernel" />
+      {part === null ? (
+        <div class="nnw-busy-line" role="progressbar" aria-label="Waiting for the kernel" />
+      ) : (
+        <div
+          class="nnw-busy-line nnw-busy-part"
+          role="progressbar"
+          aria-label="Ranked channels"
+          aria-valuemin={0}
+          aria-valuemax={100}
+          aria-valuenow={Math.round(100 * part)}
+          style={{ "--part": part }}
+        />
+      )}
       {waited >= CANCEL_AFTER && onCancel && (
         <button type="button" class="nnw-button" onClick={onCancel}>
           Cancel

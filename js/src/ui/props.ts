@@ -15,6 +15,7 @@ import type {
   MapsResult,
   PageEdit,
   PredictionResult,
+  RankingResult,
   WireError,
 } from "../wire/types";
 
@@ -29,7 +30,7 @@ export interface Only {
 }
 
 export type Scaling = Durable["scaling"];
-export type Order = "activity" | "number";
+export type Order = "activity" | "number" | "selectivity" | "influence";
 /** "auto" chooses a diverging map for signed data and a sequential one otherwise. */
 export type ColormapName = string;
 export type FilterMode = FiltersParams["mode"];
@@ -56,6 +57,19 @@ export interface Appearance {
   showAll?: boolean;
 }
 
+/** The channels ranked by class selectivity or influence, as far as it has come. */
+export interface RankingProps {
+  result: RankingResult | null;
+  error: WireError | null;
+  /** Since when it is under way, or null. */
+  busySince: number | null;
+  stopped: boolean;
+  outdated: boolean;
+  onTarget(target: number): void;
+  onCancel(): void;
+  onAgain(): void;
+}
+
 export interface FeatureMapsProps {
   maps: MapsResult | null;
   /** The picture belongs to an earlier question; it is shown dimmed until the answer is there. */
@@ -68,6 +82,7 @@ export interface FeatureMapsProps {
   colormap: ColormapName;
   order: Order;
   showAll: boolean;
+  ranking?: RankingProps | null;
   /** The number of the input: another one sorts the tiles anew, an edit or a training step does not. */
   sortKey?: string | number;
   /** `performance.now()` when the open question was asked, or null. */

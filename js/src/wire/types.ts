@@ -346,6 +346,35 @@ export interface DistributionFigure {
   colours: string[];
 }
 
+/** Channels by class selectivity, or by influence as far as they were tried; edits stay out of it. */
+export interface RankingResult {
+  by: "selectivity" | "influence";
+  layer: string;
+  input: number;
+  call: number;
+  output: string | null;
+  total: number;
+  /** The channels that were tried, in that order, and what was found: the index, or the change of one output. */
+  channels: ArrayView<Int32Array>;
+  scores: ArrayView<Float32Array>;
+  /** The class that each channel prefers; empty for influence. */
+  preferred: string[];
+  /** Of the targets that were compared; 0 for influence. */
+  classes: number;
+  /** Pinned inputs that were compared, or over which the mean was taken. */
+  inputs: number;
+  /** Channels that have no index, since the mean of some class is negative. */
+  without: number;
+  /** The output whose change is meant, and those that can be chosen without another run. */
+  target: number | null;
+  targets: { index: number; name: string }[];
+  before: number | null;
+  /** "logit", "probability", …; "" for selectivity. */
+  quantity: string;
+  step: number | null;
+  note: string;
+}
+
 /** The state of play of a watched training. */
 export interface Play {
   /** `idle`: the loop is over, the watch is still open. */
@@ -467,6 +496,15 @@ export interface Methods {
       parameter: string;
     };
     result: DistributionResult;
+  };
+  /** `resume`: how many channels the page has; the answer brings more, until it has the `total`. */
+  ranking: {
+    params: Omit<LookParams, "edge" | "channel" | "want" | "edits"> & {
+      by: RankingResult["by"];
+      target: number | null;
+      resume: number;
+    };
+    result: RankingResult;
   };
   value: {
     params: {

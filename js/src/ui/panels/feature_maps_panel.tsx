@@ -4,7 +4,7 @@ import type { PanelProps } from "../mount";
 import { keptName, tableName } from "./colours";
 
 export function FeatureMapsPanel({ store, dark }: PanelProps) {
-  const { view, look, durable, distribution } = store;
+  const { view, look, durable, distribution, ranking } = store;
   const { scaling, colormap, channel, edits } = durable.signals;
   return (
     <FeatureMaps
@@ -16,6 +16,18 @@ export function FeatureMapsPanel({ store, dark }: PanelProps) {
       colormap={tableName(colormap.value)}
       order={view.order.value}
       showAll={view.showAll.value}
+      ranking={{
+        result: ranking.result.value,
+        error: ranking.error.value,
+        busySince: ranking.busySince.value,
+        stopped: ranking.stopped.value,
+        outdated: ranking.outdated.value,
+        onTarget: (target) => {
+          ranking.target.value = target;
+        },
+        onCancel: () => ranking.cancel(),
+        onAgain: () => void ranking.ask(true),
+      }}
       sortKey={durable.signals.input.value}
       busySince={look.busySince.value}
       error={look.error.value}
