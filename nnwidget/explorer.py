@@ -18,6 +18,8 @@ from nnwidget.session import Session, live
 from nnwidget.session.bench import Bench
 from nnwidget.session.page_edits import split
 from nnwidget.session.service import ExplorerService
+from nnwidget.session.still import still
+from nnwidget.session.still_keeping import StillKeeper
 from nnwidget.session.thumbnails import thumbnails
 from nnwidget.session.wrappers import unwrap
 from nnwidget.types import Array, Predictions, Status
@@ -35,10 +37,15 @@ from nnwidget.widgets.panel import (
 )
 from nnwidget.widgets.panel_set import PanelSet
 from nnwidget.widgets.regime import Regime
+from nnwidget.widgets.still_output import StillOutput
+from nnwidget.widgets.still_page import placeholder, still_page
 from nnwidget.wire.messages import Look, PageEdit, parse_edits
 
 if TYPE_CHECKING:
     from nnwidget.widgets.distribution_figure import DistributionFigure
+
+# What of the durable state the saved picture shows.
+_SAVED = ["selected", "input", "call", "output", "edits"]
 
 
 class Explorer:
@@ -52,8 +59,18 @@ class Explorer:
         Single panels, to be shown alone in a cell. All follow one selection: ``ex.layers.selected = ["conv1"]``.
     """
 
-    def __init__(self, model: nn.Module, bench: Bench, words: dict[str, Any], call: str, watch: Watch | None) -> None:
+    def __init__(
+        self,
+        model: nn.Module,
+        bench: Bench,
+        words: dict[str, Any],
+        call: str,
+        watch: Watch | None,
+        save_pixels: bool = False,
+    ) -> None:
         self._session = Session.of(model)
+        self._words = words
+        self._save_pixels = save_pixels
         self._bench = bench
         self._leave: Callable[[], None] | None = None
         self._closed = False
@@ -77,6 +94,9 @@ class Explorer:
         self._summary = f"{words['name']}: {words['parameters']:,} parameters, {len(bench.table)} modules"
         first = [info.name for info in bench.table if info.name and not info.reason and info.calls][:1]
         self._panels = PanelSet(self._service, self._summary, self._shown, selected=first)
+        self._output = StillOutput(self._panels.frame.address)
+        self._still = StillKeeper(self._session, self._still_picture, self._output.update)
+        self._panels.frame.observe(lambda _: self._still.changed(), names=_SAVED)
         self._cells = CellEvents(self._cell_began, self._cell_ended)
         live.opened(self)
 
@@ -253,12 +273,13 @@ class Explorer:
             self._leave()
             self._leave = None
         self._cells.close()
+        self._still.close()
         if self._figure is not None:
             self._figure.close()
             self._figure = None
         self._session.owner.clear()
         self._panels.close()
-        del self._session, self._bench, self._service, self._panels
+        del self._session, self._bench, self._service, self._panels, self._still
 
     def __enter__(self) -> Explorer:
         """Return the explorer; leaving the block closes it."""
@@ -279,6 +300,25 @@ class Explorer:
             return {"text/plain": repr(self)}
         return self._panels.frame._repr_mimebundle_(**kwargs)
 
+    def _ipython_display_(self) -> None:
+        """Display the widget, and the picture that a saved notebook shows in its place."""
+        if self._closed:
+            raise NotImplementedError
+        found = self._panels.frame._repr_mimebundle_()
+        widget = found[0] if isinstance(found, tuple) else found
+        if widget is None:
+            raise NotImplementedError
+        self._output.publish(widget, self._still.picture or placeholder(self._summary))
+        self._still.shown()
+
+    def _still_picture(self) -> str:
+        """Make the picture; as the model's owner."""
+        if self._save_pixels:
+            self._bench.moved(certainly=False)
+        state, steps = self._panels.durable(), self._session.boundary.steps or None
+        found = still(self._bench, state, self._edits(), self._words, pixels=self._save_pixels, step=steps)
+        return still_page(found)
+
     def _get(self, kind: type[Panel]) -> Panel:
         self._open()
         return self._panels.get(kind)
@@ -290,6 +330,8 @@ class Explorer:
     def _at_boundary(self, kind: str) -> None:
         self._regime.poll()
         self._service.at_boundary(kind)
+        if kind == "step":
+            self._still.stepped()
 
     def _edits(self) -> tuple[PageEdit, ...]:
         return parse_edits(self._panels.durable()["edits"])
@@ -323,6 +365,7 @@ class Explorer:
             # Edits made in Python are not part of what a page asks, so nothing computed with the old ones may stay.
             self._bench.moved()
         self._service.refresh(always=True)
+        self._still.changed()
 
     def _cell_began(self) -> None:
         self._session.cell_began()
@@ -333,6 +376,7 @@ class Explorer:
         self._service.tell(self._session.status(self._regime.name))
         self._service.weights_may_have_moved()
         self._service.refresh()
+        self._still.cell_ended()
 
     def _open(self) -> None:
         if self._closed:
@@ -383,7 +427,8 @@ def explore(
         The watched training of this model: its pause, step and stop are in the header. Also without it, clicks are
         answered while a training is paused.
     save_pixels : bool
-        Reserved: saved pictures are not available yet.
+        A saved notebook shows a picture of the explorer where no kernel runs: layers, numbers and weights. With True
+        also feature maps, the inputs and their captions: pixels of your data are then in the notebook file.
 
     Returns
     -------
@@ -403,8 +448,12 @@ def explore(
     (4, 6, 6)
     >>> ex.close()
     """
-    if save_pixels:
-        raise InputError("Pictures cannot be saved yet.", argument="save_pixels", remedy="Leave save_pixels out.")
+    if not isinstance(save_pixels, bool):
+        raise InputError(
+            f"save_pixels is {save_pixels!r:.80}, which is neither True nor False.",
+            argument="save_pixels",
+            remedy="Pass save_pixels=True to have feature maps and inputs in the saved notebook, or leave it out.",
+        )
     real, note = unwrap(model)
     if watch is not None and watch.model is not real:
         raise InputError(
@@ -430,6 +479,6 @@ def explore(
         "note": " ".join(part for part in (note, pinned.note) if part),
     }
     call = "forward(model, inputs)" if forward is not None else "model(inputs)"
-    explorer = Explorer(real, bench, words, call, watch)
+    explorer = Explorer(real, bench, words, call, watch, save_pixels)
     replace_earlier(explorer)
     return explorer
