@@ -18,12 +18,12 @@ from pathlib import Path
 ROOT = Path(__file__).resolve().parents[1]
 sys.path.insert(0, str(ROOT))
 
-from tools import browser, build_frontend, kernels, oldest  # noqa: E402  (needs the line above when run as a script)
+from tools import browser, build_frontend, kernels, oldest, photographs  # noqa: E402  (needs the line above when run as a script)
 
 BIN = Path(sys.executable).parent
 LIMIT = 29 * 60
 RESULTS = ROOT / "test-results"
-NO_BROWSER = ("unit", "wire", "zoo", "untouched", "kernel")
+NO_BROWSER = ("unit", "wire", "zoo", "untouched", "kernel", "photographs")
 PRINTING = threading.Lock()
 
 
@@ -154,6 +154,7 @@ def unit(arguments: list[str]) -> list[Outcome]:
     if arguments:
         return [pytest("pytest", *arguments)]
     kernels.install()
+    photographs.install()
     suites = [pytest(name, f"tests/{name}") for name in NO_BROWSER]
     return [*suites, pytest("docstrings", "--doctest-modules", "nnwidget")]
 
