@@ -141,7 +141,7 @@ describe("feature maps by influence", () => {
     const onTarget = vi.fn();
     draw(<FeatureMaps {...props({ result: ranked([4], [1]), onTarget })} />);
     const select = find<HTMLSelectElement>("select[title='on the logit of']");
-    expect([...select.options].map((option) => option.textContent)).toEqual(["on cat", "on dog"]);
+    expect([...select.options].map((option) => option.textContent)).toEqual(["logit of cat", "logit of dog"]);
     act(() => {
       select.value = "5";
       select.dispatchEvent(new Event("change", { bubbles: true }));

@@ -20,7 +20,7 @@ const ORDERS: readonly Choice<Order>[] = [
 ];
 /** What Python has to find out first. */
 const RANKINGS: readonly Choice<Order>[] = [
-  { value: "selectivity", label: "by class selectivity" },
+  { value: "selectivity", label: "by class" },
   { value: "influence", label: "by influence" },
 ];
 
@@ -96,14 +96,6 @@ export function MapsToolbar({
           value={order}
           choices={ranking ? [...ORDERS, ...RANKINGS] : ORDERS}
           onChoose={(value) => change({ order: value })}
-        />
-      )}
-      {maps.layout === "maps" && order === "influence" && ranking?.result && ranking.result.targets.length > 1 && (
-        <Select
-          label={`on the ${ranking.result.quantity} of`}
-          value={String(ranking.result.target)}
-          choices={ranking.result.targets.map(({ index, name }) => ({ value: String(index), label: `on ${name}` }))}
-          onChoose={(value) => ranking.onTarget(Number(value))}
         />
       )}
       {maps.layout !== "scalar" && (

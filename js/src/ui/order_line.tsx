@@ -1,7 +1,7 @@
 /** The line under the feature maps: what their order means, how far a ranking has come, and how to go on with it. */
 
 import type { MapsResult, RankingResult } from "../wire/types";
-import { ErrorStrip } from "./pieces";
+import { ErrorStrip, Select } from "./pieces";
 import type { FeatureMapsProps, Order, RankingProps } from "./props";
 import { orderWords } from "./ranking_words";
 
@@ -32,6 +32,17 @@ export function OrderLine({ order, edits, ranking, result }: OrderLineProps) {
       {ranked && <ErrorStrip error={ranking?.error ?? null} />}
       <p class="nnw-order">
         <span role="status">{orderWords(order, state, edits.length)}</span>
+        {order === "influence" && ranking && result && result.targets.length > 1 && (
+          <Select
+            label={`on the ${result.quantity} of`}
+            value={String(result.target)}
+            choices={result.targets.map(({ index, name }) => ({
+              value: String(index),
+              label: `${result.quantity} of ${name}`,
+            }))}
+            onChoose={(value) => ranking.onTarget(Number(value))}
+          />
+        )}
         {again && (
           <button type="button" class="nnw-button" onClick={ranking.onAgain}>
             {words}

@@ -14,8 +14,8 @@ export interface Ranked {
 
 function selectivityWords(result: RankingResult | null): string {
   const parts = [
-    "Most class-selective first: (μmax − μrest) / (μmax + μrest), with μmax the largest mean output over the inputs of one " +
-      "class and μrest the mean of the other classes; 1 means one class only, 0 all alike.",
+    "Most class-selective first: (μmax − μrest) / (μmax + μrest), the largest mean of a class against the mean of the " +
+      "other classes; 1: one class only, 0: all alike.",
   ];
   if (result !== null) {
     parts.push(`Over ${plural(result.inputs, "pinned input")} of ${result.classes} classes.`);
