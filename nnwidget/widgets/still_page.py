@@ -19,30 +19,45 @@ _WIDTH = 520  # CSS pixels that a sheet of pictures may take
 _NAME = 60  # characters
 _ZERO, _GAP, _LOWEST, _HIGHEST, _NAN = 125, 251, 253, 254, 255
 
-# Beside a widget that lives, or is about to, nothing is seen of the picture, and nothing of one that never will be
-# (JupyterLab, then nbconvert). Where the markup is another one, any live explorer on the page hides it.
-_STYLE = """
-.jp-OutputArea-child:has(> .lm-Panel.jp-OutputArea-output:not(.jupyter-widgets):not(.lm-mod-hidden))
-  + .jp-OutputArea-child:has(.nnw-saved) { display: none }
-.jp-OutputArea-child:has(> .lm-Panel.jp-OutputArea-output.jupyter-widgets):has(+ .jp-OutputArea-child .nnw-saved),
-.jp-OutputArea-child:has(> .output_widget_view):has(+ .jp-OutputArea-child .nnw-saved) { display: none }
+# Beside a widget that lives nothing is seen of the picture, and nothing of a widget that is gone (in JupyterLab, then
+# in nbconvert's pages). One that is still loading gets some seconds: without a kernel JupyterLab waits for it forever.
+# Where the markup is another one, any live explorer on the page hides the picture. The name that nothing has makes the
+# rules below outweigh the page's own.
+_PANEL = ".lm-Panel.jp-OutputArea-output:not(.jupyter-widgets):not(.lm-mod-hidden)"
+_LOADING = f".jp-OutputArea-child:has(> {_PANEL}):not(:has(> {_PANEL} > *))"
+_BEFORE, _PICTURE = ":has(+ .jp-OutputArea-child .nnw-saved)", ".jp-OutputArea-child:has(.nnw-saved)"
+_STYLE = (
+    f"""
+.jp-OutputArea-child:has(> {_PANEL} > *) + {_PICTURE},
+.jp-OutputArea-child:has(> .lm-Panel.jp-OutputArea-output.jupyter-widgets){_BEFORE},
+.jp-OutputArea-child:has(> .output_widget_view){_BEFORE} {{ display: none }}
+{_LOADING} + {_PICTURE} {{ animation: nnw-saved-comes 0s 6s both }}
+{_LOADING}{_BEFORE} {{ animation: nnw-saved-comes 0s 6s reverse both }}
+"""
+    + """
+@keyframes nnw-saved-comes {
+  from { max-height: 0; overflow: hidden; visibility: hidden }
+  to { max-height: 9999px; overflow: visible; visibility: visible }
+}
 body:has(.nnw):not(:has(.jp-OutputArea)) .nnw-saved { display: none }
 .nnw-saved { font: 13px/1.4 var(--jp-ui-font-family, system-ui, sans-serif); font-variant-numeric: tabular-nums }
 .nnw-saved > div { display: flex; flex-wrap: wrap; gap: 8px 32px; align-items: flex-start }
 .nnw-saved section { flex: 1 1 320px; min-width: 0; max-width: 560px }
-div.nnw-saved p, div.nnw-saved h4, div.nnw-saved figure
+.nnw-saved:is(#nnw-own, *) p, .nnw-saved:is(#nnw-own, *) h4, .nnw-saved:is(#nnw-own, *) figure
   { margin: 0 0 8px; padding: 0; font-size: 13px; line-height: 1.4 }
-div.nnw-saved h4 { margin: 0; font-weight: 600 }
-div.nnw-saved figure { display: inline-block; margin-right: 12px; vertical-align: top; max-width: 100% }
-div.nnw-saved figcaption { font-size: 12px }
-div.nnw-saved img { display: block; image-rendering: pixelated; max-width: 100%; height: auto; margin: 2px 0 }
-div.nnw-saved img[height] { height: 14px }
-div.nnw-saved table { border-collapse: collapse; margin: 0 0 8px; font-size: 12px }
-div.nnw-saved table th, div.nnw-saved table td
+.nnw-saved:is(#nnw-own, *) h4 { margin: 0; font-weight: 600 }
+.nnw-saved:is(#nnw-own, *) figure { display: inline-block; margin-right: 12px; vertical-align: top; max-width: 100% }
+.nnw-saved:is(#nnw-own, *) figcaption { font-size: 12px }
+.nnw-saved:is(#nnw-own, *) img
+  { display: block; image-rendering: pixelated; max-width: 100%; height: auto; margin: 2px 0 }
+.nnw-saved:is(#nnw-own, *) img[height] { height: 14px }
+.nnw-saved:is(#nnw-own, *) table { border-collapse: collapse; margin: 0 0 8px; font-size: 12px }
+.nnw-saved:is(#nnw-own, *) table th, .nnw-saved:is(#nnw-own, *) table td
   { text-align: left; padding: 1px 12px 1px 4px; border: 0; white-space: pre; max-width: none }
-div.nnw-saved table th { font-weight: 600 }
-div.nnw-saved table .n { text-align: right }
+.nnw-saved:is(#nnw-own, *) table th { font-weight: 600 }
+.nnw-saved:is(#nnw-own, *) table .n { text-align: right }
 """
+)
 
 
 def still_page(still: Still) -> str:

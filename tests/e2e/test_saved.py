@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 from typing import Literal
 
@@ -109,6 +110,34 @@ def test_pixels_of_inputs_and_maps_are_not_in_the_file_unless_wanted(lab: Lab) -
     assert other.strip() == "True"
     file = (lab.server.root / notebook.path).read_text()
     assert file.count("data:image/png") == 1 and 'image/png"' not in file
+
+
+def test_a_trusted_notebook_without_any_kernel_shows_the_picture(lab: Lab) -> None:
+    notebook = lab.open([SETUP, EXPLORE], width=1200)
+    notebook.run(0)
+    notebook.run(1)
+    Microscope(notebook).wait()
+    until_it_shows(notebook, "<table")
+    notebook.save()
+    book = json.loads((lab.server.root / notebook.path).read_text())
+    # Without this JupyterLab asks for a kernel and starts none.
+    book["metadata"] = {}
+    path = f"kernelless-{notebook.path}"
+    (lab.server.root / path).write_text(json.dumps(book))
+    other = NotebookPage(lab.server, lab.chromium.new_page(), path)
+    lab.opened.append(other)
+    other.goto()
+    other.page.locator(".jp-Dialog").get_by_role("button", name="No Kernel").click(timeout=60_000)
+    picture = other.page.locator(".nnw-saved")
+    # Not trusted yet: neither widget nor style, but all of the words and pictures.
+    expect(picture).to_be_visible(timeout=60_000)
+    expect(picture.locator("style")).to_have_count(0)
+    expect(picture.locator("img")).to_have_count(1)
+    other.page.evaluate("() => { window.jupyterapp.commands.execute('notebook:trust'); }")
+    other.page.locator(".jp-Dialog").get_by_role("button", name="Trust").click()
+    expect(picture.locator("style")).to_have_count(1)
+    expect(picture).to_be_visible(timeout=30_000)
+    expect(other.cell(1).get_by_text("Loading widget")).to_be_hidden()
 
 
 def test_a_closed_explorer_leaves_its_last_picture(lab: Lab) -> None:
