@@ -81,7 +81,7 @@ describe("the words for an order", () => {
     const half = ranked([4, 2], [0.5, -2]);
     expect(orderWords("influence", { ...STATE, result: half }, 0)).toBe(
       "Largest change of the logit of “cat” first, when a channel is replaced by its mean over 5 pinned inputs " +
-        "(never by zero). 2 of 30 channels ranked, the most active first; the others follow by activity.",
+        "(never by zero). 2 of 30 channels ranked; the others follow by activity.",
     );
     expect(orderWords("influence", { ...STATE, result: half, stopped: true }, 2)).toMatch(
       /Stopped: 2 of 30 channels ranked.*Edits are left out of the ranking\.$/,

@@ -44,9 +44,7 @@ export function orderWords(order: Order, ranked: Ranked, edits: number): string 
   const [done, total] = [result?.channels.data.length ?? 0, result?.total ?? 0];
   if (result !== null && done < total) {
     const state = ranked.stopped ? "Stopped: " : "";
-    parts.push(
-      `${state}${done} of ${plural(total, "channel")} ranked, the most active first; the others follow by activity.`,
-    );
+    parts.push(`${state}${done} of ${plural(total, "channel")} ranked; the others follow by activity.`);
   }
   if (edits > 0) parts.push("Edits are left out of the ranking.");
   if (ranked.outdated) parts.push("The model or its edits have changed since.");
