@@ -9,7 +9,7 @@ import tempfile
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[1]
-SCRIPTS = ("quantise", "cut", "lifetime", "page", "training_overhead", "training_memory")
+SCRIPTS = ("quantise", "cut", "panels", "lifetime", "page", "training_overhead", "training_memory")
 
 
 def main(arguments: list[str]) -> int:

@@ -228,7 +228,8 @@ def test_a_run_while_one_runs_is_refused(cells: Cells) -> None:
 
 def test_signs_of_life_count_as_activity(cells: Cells) -> None:
     cells.run(
-        "w = watch(model, optimizer, display=False)\nw._engine.loop.pulse._at[0] = 0.0; w._engine.loop.pulse.due = 0.0\nstep()"
+        "w = watch(model, optimizer, display=False)\n"
+        "w._engine.loop.pulse._at[0] = 0.0; w._engine.loop.pulse.due = 0.0\nstep()"
     )
     cells.until(lambda: any(m["msg_type"] == "nnwidget_alive" for m in cells.strays), "a sign of life")
     cells.strays.clear()
