@@ -24,7 +24,7 @@ _SURELY = 3.0  # the same, at most
 _UNSEEN_LOOK = 6e-5  # seconds at most that the timers of a look do not see: a few calls of hooks, whatever the model
 _LOSS_SHARE = 0.8  # of the budget at most, for hearing the loss of steps that are not looked at
 _LOSS, _LOSS_COLD = 1.2e-5, 0.004  # what that costs: seconds, and the part of a step, since long ones clear the caches
-_IDLE = 3e-6  # seconds that a hook costs in steps in which nothing is done
+_IDLE = 5e-6  # seconds that a hook costs in steps in which nothing is done
 _ALERT = 200  # steps in which every one is looked at after something smelt
 
 
