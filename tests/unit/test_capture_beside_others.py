@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import threading
 from collections.abc import Iterator
 from pathlib import Path
@@ -220,20 +221,27 @@ def test_functional_call_is_captured_and_functional_gradients_stand_aside() -> N
 
 
 def test_distributed_training_is_untouched(tmp_path: Path) -> None:
-    x = torch.randn(5, 3)
     torch.distributed.init_process_group("gloo", init_method=f"file://{tmp_path / 'store'}", rank=0, world_size=1)
     try:
-        models = [net(), net()]
-        wrapped = [DistributedDataParallel(model) for model in models]
-        optimizers = [torch.optim.SGD(model.parameters(), 0.1) for model in models]
-        for _ in range(3):
-            with capture(wrapped[0], gradients=True, inputs=True) as seen:
-                wrapped[0](x).sum().backward()
-            wrapped[1](x).sum().backward()
-            for optimizer in optimizers:
-                optimizer.step()
-                optimizer.zero_grad()
-        assert seen.order == ["module.0", "module.1", "module.2", "module", ""]
+        order, models = trained_in_parallel(torch.randn(5, 3))
+        assert order == ["module.0", "module.1", "module.2", "module", ""]
         assert all(torch.equal(*pair) for pair in zip(*(model.parameters() for model in models), strict=True))
     finally:
+        # A wrapped model that outlives its group takes it down with the interpreter locked, which can wait for ever.
+        gc.collect()
         torch.distributed.destroy_process_group()
+
+
+def trained_in_parallel(x: torch.Tensor) -> tuple[list[str], list[nn.Module]]:
+    """Train two wrapped models alike, the first captured: what was seen, and the models without their wrappers."""
+    models: list[nn.Module] = [net(), net()]
+    wrapped = [DistributedDataParallel(model) for model in models]
+    optimizers = [torch.optim.SGD(model.parameters(), 0.1) for model in models]
+    for _ in range(3):
+        with capture(wrapped[0], gradients=True, inputs=True) as seen:
+            wrapped[0](x).sum().backward()
+        wrapped[1](x).sum().backward()
+        for optimizer in optimizers:
+            optimizer.step()
+            optimizer.zero_grad()
+    return list(seen.order), models
