@@ -12,7 +12,7 @@ ROOT = Path(__file__).resolve().parents[1]
 VENV = ROOT / ".venv-oldest"
 SUITES = ("unit", "wire", "zoo", "untouched")
 # What the suites need beside the project itself.
-EXTRA = ("pytest", "hypothesis", "scikit-learn", "ipykernel", "jupyter-client", "tqdm")
+EXTRA = ("pytest", "hypothesis", "pillow", "scikit-learn", "ipykernel", "jupyter-client", "tqdm")
 
 
 def interpreter() -> str:

@@ -245,6 +245,8 @@ describe("the distribution of a layer", () => {
     expect(asked(model).length).toBe(1);
     tab("maps");
     await until(() => expect($(root, ".nnw-maps")).not.toBeNull());
+    // Nothing is pushed to a page that has not asked for it.
+    await until(() => expect(model.watching).not.toBeNull());
     model.pushLook(5);
     await until(() => expect(model.sent.some((message) => message.k === "ack")).toBe(true));
     expect(asked(model).length).toBe(1);
