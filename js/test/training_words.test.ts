@@ -48,7 +48,7 @@ describe("words for numbers", () => {
     const words = costWords(play().cost);
     expect(words.short).toBe("adds 1.9 %");
     expect(words.items).toBe(
-      "Watching adds 1.9 % to the time of a step: 0.7 % for loss and gradient norm of each step, " +
+      "Watching adds 1.9 % to the time of a step: 0.7 % for losses and the gradient norm of each step, " +
         "0.9 % for recording all layers at one step in 24, 0.3 % for showing it here.",
     );
     expect(costWords(null)).toEqual({ short: "", items: "" });

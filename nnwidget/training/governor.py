@@ -37,7 +37,8 @@ class Cost:
     looks : float
         Loss, gradient norm and finite check.
     stride : int
-        Steps from one such look to the next: 1 unless the steps are too short for their price.
+        Steps from one such look to the next: 1 unless the steps are too short for their price. In between the loss is
+        heard where even that is not too much.
     recorded_steps : float
         What recorded steps cost more, spread over all steps.
     showing : float
@@ -74,7 +75,8 @@ class Cost:
             return "Nothing was measured yet."
         snapshots = f", {self.snapshots:.1%} for snapshots of the pinned inputs" if self.snapshots else ""
         return (
-            f"Watching adds {self.total:.1%}: {self.looks:.1%} for loss and gradient norm of {_each(self.stride)}, "
+            f"Watching adds {self.total:.1%}: "
+            f"{self.looks:.1%} for losses and the gradient norm of {_each(self.stride)}, "
             f"{self.recorded_steps:.1%} for recording {_each(self.every)}, "
             f"{self.showing:.1%} for showing it{snapshots}."
         )

@@ -75,14 +75,9 @@ class Optimizers:
         """Return the parameter groups of all of them."""
         return [group for optimizer in self.live() for group in optimizer.param_groups]
 
-    def _last_groups(self) -> list[dict[str, Any]]:
-        """Return the groups of the only optimiser there is."""
-        last = self._last() if len(self._known) == 1 else None
-        return [] if last is None else last.param_groups
-
     def rates(self, row: dict[str, float | Tensor]) -> None:
         """Write learning rate and weight decay of each parameter group into a row."""
-        groups = self._last_groups() or self.groups()
+        groups = self.groups()
         for index, group in enumerate(groups):
             suffix = f"/{index}" if len(groups) > 1 else ""
             for name in _RATES:

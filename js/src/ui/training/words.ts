@@ -90,7 +90,7 @@ export function costWords(cost: Cost | null): { short: string; items: string } {
   const each = (steps: number) =>
     steps <= 1 ? "each step" : `one step in ${Math.round(steps).toLocaleString("en-US")}`;
   const items = [
-    `${percent(cost.looks)} for loss and gradient norm of ${each(cost.stride)}`,
+    `${percent(cost.looks)} for losses and the gradient norm of ${each(cost.stride)}`,
     `${percent(cost.recorded_steps)} for recording all layers at ${each(cost.every)}`,
     `${percent(cost.showing)} for showing it here`,
   ];
